@@ -1,0 +1,1 @@
+"""Kernels: one file an algorithm, the same file name on every device."""

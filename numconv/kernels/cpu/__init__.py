@@ -1,0 +1,1 @@
+"""CPU kernels, compiled by Numba. `jit` holds the compiler's settings, `simd` the vector instructions."""

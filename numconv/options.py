@@ -1,0 +1,67 @@
+"""Settings of the process: how many threads, how much workspace, where the cache is. Loads nothing."""
+
+from __future__ import annotations
+
+import os
+
+from numconv.problem import integer
+
+
+class Options:
+    """Process-wide settings, read at each call.
+
+    Attributes
+    ----------
+    workspace_limit : int
+        Most bytes a call may allocate beyond its inputs, its result and a plan's packed weights (64 MiB).
+    """
+
+    def __init__(self) -> None:
+        self.version = 0  # bumped by each change: cached choices depend on it
+        self._workspace_limit = 64 << 20
+        self._threads: int | None = None
+
+    @property
+    def workspace_limit(self) -> int:
+        return self._workspace_limit
+
+    @workspace_limit.setter
+    def workspace_limit(self, value: int) -> None:
+        self._workspace_limit = integer("workspace_limit", value, 0)
+        self.version += 1
+
+
+options = Options()
+
+
+def available_cores() -> int:
+    """Cores this process may use, or `NUMBA_NUM_THREADS` where it is set."""
+    wanted = os.environ.get("NUMBA_NUM_THREADS", "")
+    if wanted.isdigit() and int(wanted) > 0:
+        return int(wanted)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def set_num_threads(n: int) -> None:
+    """Let every call of this process use at most `n` threads.
+
+    Numba's own setting is neither read nor changed.
+
+    Parameters
+    ----------
+    n : int
+        At least 1. More than there are cores is taken, and uses the cores.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `n` is not an integer of at least 1.
+    """
+    options._threads = integer("n", n, 1)
+
+
+def get_num_threads() -> int:
+    """The number of threads that a call may use: what `set_num_threads` was given, else all cores."""
+    if options._threads is None:
+        options._threads = available_cores()
+    return options._threads
