@@ -17,7 +17,7 @@ def require(module: str, extra: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise MissingExtra(f"{module.split('.')[0]} is missing: pip install numconv[{extra}]") from error
+        raise MissingExtra(f"{module.partition('.')[0]} is missing: pip install numconv[{extra}]") from error
 
 
 def sizes(text: str) -> tuple[int, ...]:

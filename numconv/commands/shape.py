@@ -238,11 +238,13 @@ def unique(terms: list[str]) -> str:
 def parameter_line(p: Any) -> str:
     """The parameters, and what they would be in one group."""
     first, second, *kernel = p.weight_shape
+    if p.groups > 1:
+        second = f"({second * p.groups}/{p.groups})"
     bias = f" + {p.parameters - prod(p.weight_shape)}" if p.bias else ""
     line = f"parameters = {times((first, second, *kernel))}{bias} = {p.parameters:,}"
     if p.groups == 1:
         return line
-    return f"{line} in {p.groups} groups, against {p.parameters + prod(p.weight_shape) * (p.groups - 1):,} in one"
+    return f"{line} against {p.parameters + prod(p.weight_shape) * (p.groups - 1):,} in one group"
 
 
 def work_lines(p: Any) -> Iterator[str]:
@@ -287,7 +289,8 @@ def matrix_lines(p: Any) -> Iterator[str]:
     rows, columns = p.co * prod(p.out_spatial), p.ci * prod(p.spatial)
     taps = p.multiply_adds // rows
     additions = taps - 1 + p.bias
-    yield (f"operations = {rows:,} · ({taps} multiplications + {additions} additions) = {rows * (taps + additions):,}")
+    operations = f"{rows:,} outputs · ({taps} + {additions}) = {rows * (taps + additions):,}"
+    yield f"operations = {operations} multiplications and additions"
     yield f"as a matrix: {rows:,} x {columns:,} = {rows * columns:,} entries"
 
 
