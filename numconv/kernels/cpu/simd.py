@@ -1,0 +1,246 @@
+"""Vector instructions: the register tile, half-precision loads and stores, copies and stack buffers.
+
+The tile computes c += a b for `rows` x `vectors` vectors held in registers over the whole sum: each step loads
+`vectors` vectors of b, broadcasts `rows` numbers of a, and does rows x vectors fused multiply-adds. The sum starts at
+zero in registers and is added to c in memory once, so a caller that hands over `STEPS` steps at a time gets blocked
+summation, whose error grows with the square root of STEPS and of the number of blocks, not of all terms
+(Higham, Accuracy and Stability of Numerical Algorithms, section 4.2).
+
+The scheme of rows and vectors is BLIS's microkernel (Van Zee and van de Geijn, ACM TOMS 41, 2015). This is the only
+file that emits LLVM instructions.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+from llvmlite import binding, ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
+# Terms added in registers before they join the sum in memory: at 128 a tile spends 2 % of its time on the memory.
+STEPS = 128
+
+
+@functools.cache
+def vector_bits() -> int:
+    """Width of the vectors to use: the host's, or `NUMCONV_VECTOR_BITS` where that is smaller."""
+    features = binding.get_host_cpu_features()
+    host = 512 if features.get("avx512f") else 256 if features.get("avx2") and features.get("fma") else 128
+    wanted = os.environ.get("NUMCONV_VECTOR_BITS", "")
+    return min(host, int(wanted)) if wanted in ("128", "256", "512") else host
+
+
+def lanes(dtype: Any) -> int:
+    """How many numbers of a dtype a vector holds."""
+    return vector_bits() // (8 * np.dtype(dtype).itemsize)
+
+
+def tile_rows() -> int:
+    """Rows of a tile two vectors wide that keep rows x 2 sums, 2 operands and a broadcast in registers."""
+    return 14 if vector_bits() == 512 else 6
+
+
+def _data(context: Any, builder: Any, array_type: Any, array: Any) -> Any:
+    return context.make_array(array_type)(context, builder, array).data
+
+
+def _vector_fma(builder: Any, kind: ir.VectorType, *operands: Any) -> Any:
+    suffix = "f32" if isinstance(kind.element, ir.FloatType) else "f64"
+    name = f"llvm.fma.v{kind.count}{suffix}"
+    function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [kind] * 3), name)
+    return builder.call(function, operands)
+
+
+def _splat(builder: Any, kind: ir.VectorType, scalar: Any) -> Any:
+    lane = ir.Constant(ir.IntType(32), 0)
+    one = builder.insert_element(ir.Constant(kind, ir.Undefined), scalar, lane)
+    mask = ir.Constant(ir.VectorType(ir.IntType(32), kind.count), [0] * kind.count)
+    return builder.shuffle_vector(one, ir.Constant(kind, ir.Undefined), mask)
+
+
+def tile(rows: int, vectors: int, a_row: int, a_step: int) -> Any:
+    """The register tile as a function `(a, ai, b, bi, c, ci, steps)` to call in a kernel.
+
+    c[ci + r width + j] += sum over k < steps of a[ai + r a_row + k a_step] b[bi + k width + j],
+    for r < rows and j < width, where width is `vectors` vectors. a and b are of one dtype, float32 or float64; c is of
+    that dtype or of float64.
+    """
+
+    @intrinsic
+    def multiply_add(typing: Any, a: Any, ai: Any, b: Any, bi: Any, c: Any, ci: Any, steps: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            kinds, values = signature.args, arguments
+            number = context.get_data_type(a.dtype)
+            count = lanes(str(a.dtype))
+            vector, wide = ir.VectorType(number, count), context.get_data_type(c.dtype)
+            summed = ir.VectorType(wide, count)
+            width, size, wide_size = vectors * count, a.dtype.bitwidth // 8, c.dtype.bitwidth // 8
+            index = values[1].type
+
+            def at(pointer: Any, offset: Any, kind: Any) -> Any:
+                return builder.bitcast(builder.gep(pointer, [offset]), kind.as_pointer())
+
+            def constant(value: int) -> Any:
+                return ir.Constant(index, value)
+
+            a0 = builder.gep(_data(context, builder, kinds[0], values[0]), [values[1]])
+            b0 = builder.gep(_data(context, builder, kinds[2], values[2]), [values[3]])
+            c0 = builder.gep(_data(context, builder, kinds[4], values[4]), [values[5]])
+            entry = builder.block
+            loop, done = builder.append_basic_block("tile"), builder.append_basic_block("tile.done")
+            zero = ir.Constant(vector, [0.0] * count)
+            builder.cbranch(builder.icmp_signed(">", values[6], constant(0)), loop, done)
+
+            builder.position_at_end(loop)
+            step = builder.phi(index)
+            step.add_incoming(constant(0), entry)
+            sums = [[builder.phi(vector) for _ in range(vectors)] for _ in range(rows)]
+            a_at = builder.gep(a0, [builder.mul(step, constant(a_step))])
+            b_at = builder.gep(b0, [builder.mul(step, constant(width))])
+            operand = [builder.load(at(b_at, constant(v * count), vector), align=size) for v in range(vectors)]
+            following = []
+            for r in range(rows):
+                scalar = builder.load(builder.gep(a_at, [constant(r * a_row)]))
+                spread = _splat(builder, vector, scalar)
+                following.append([_vector_fma(builder, vector, spread, operand[v], sums[r][v]) for v in range(vectors)])
+            after = builder.add(step, constant(1))
+            step.add_incoming(after, loop)
+            for r in range(rows):
+                for v in range(vectors):
+                    sums[r][v].add_incoming(zero, entry)
+                    sums[r][v].add_incoming(following[r][v], loop)
+            builder.cbranch(builder.icmp_signed("<", after, values[6]), loop, done)
+
+            builder.position_at_end(done)
+            for r in range(rows):
+                for v in range(vectors):
+                    total = builder.phi(vector)
+                    total.add_incoming(zero, entry)
+                    total.add_incoming(following[r][v], loop)
+                    sums[r][v] = total
+            for r in range(rows):
+                for v in range(vectors):
+                    place = at(c0, constant(r * width + v * count), summed)
+                    total = sums[r][v] if wide == number else builder.fpext(sums[r][v], summed)
+                    builder.store(builder.fadd(builder.load(place, align=wide_size), total), place, align=wide_size)
+            return context.get_dummy_value()
+
+        return types.void(a, types.intp, b, types.intp, c, types.intp, types.intp), generate
+
+    return multiply_add
+
+
+@intrinsic
+def copy(typing: Any, target: Any, to: Any, source: Any, start: Any, count: Any) -> Any:
+    """target[to : to + count] = source[start : start + count], the two apart from each other."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kinds = signature.args
+        target_at = builder.gep(_data(context, builder, kinds[0], arguments[0]), [arguments[1]])
+        source_at = builder.gep(_data(context, builder, kinds[2], arguments[2]), [arguments[3]])
+        cgutils.raw_memcpy(builder, target_at, source_at, arguments[4], kinds[0].dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.void(target, types.intp, source, types.intp, types.intp), generate
+
+
+def stack(count: int, dtype: str) -> Any:
+    """A function that gives an uninitialised array of `count` numbers on the stack of the calling kernel."""
+    kind = getattr(types, dtype)
+
+    @intrinsic
+    def allocate(typing: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            memory = cgutils.alloca_once(builder, context.get_value_type(kind), size=count)
+            memory.align = 64
+            return memory
+
+        return types.CPointer(kind)(), generate
+
+    @numba.njit(inline="always")
+    def buffer() -> Any:
+        return numba.carray(allocate(), (count,))
+
+    return buffer
+
+
+@intrinsic
+def _from_half(typing: Any, bits: Any) -> Any:
+    """float16 bits (uint16) to float32."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.fpext(builder.bitcast(arguments[0], ir.HalfType()), ir.FloatType())
+
+    return types.float32(types.uint16), generate
+
+
+@intrinsic
+def _to_half(typing: Any, value: Any) -> Any:
+    """float32 to float16 bits (uint16), to nearest even."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(builder.fptrunc(arguments[0], ir.HalfType()), ir.IntType(16))
+
+    return types.uint16(types.float32), generate
+
+
+@intrinsic
+def _bits(typing: Any, value: Any) -> Any:
+    """The 32 bits of a float32, and back."""
+    result = types.uint32 if value == types.float32 else types.float32
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], context.get_value_type(result))
+
+    return result(value), generate
+
+
+def _load_native(array: Any, i: Any) -> Any:
+    return array[i]
+
+
+def _load_float16(array: Any, i: Any) -> Any:
+    return _from_half(array[i])
+
+
+def _load_bfloat16(array: Any, i: Any) -> Any:
+    return _bits(np.uint32(np.uint32(array[i]) << np.uint32(16)))
+
+
+def _store_native(array: Any, i: Any, value: Any) -> None:
+    array[i] = value
+
+
+def _store_float16(array: Any, i: Any, value: Any) -> None:
+    array[i] = _to_half(np.float32(value))
+
+
+def _store_bfloat16(array: Any, i: Any, value: Any) -> None:
+    bits = _bits(np.float32(value))
+    if (bits & np.uint32(0x7FFFFFFF)) > np.uint32(0x7F800000):  # NaN stays NaN and is made quiet
+        array[i] = np.uint16((bits >> np.uint32(16)) | np.uint32(64))
+    else:
+        odd = (bits >> np.uint32(16)) & np.uint32(1)
+        array[i] = np.uint16((bits + np.uint32(0x7FFF) + odd) >> np.uint32(16))
+
+
+_LOADS: tuple[Callable[..., Any], ...] = (_load_native, _load_float16, _load_bfloat16)
+_STORES: tuple[Callable[..., Any], ...] = (_store_native, _store_float16, _store_bfloat16)
+
+
+@functools.cache
+def load(kind: int) -> Any:
+    """`load(kind)(array, i)`: a number, half types (`memory.half_kind`) widened to float32."""
+    return numba.njit(_LOADS[kind], inline="always")
+
+
+@functools.cache
+def store(kind: int) -> Any:
+    """`store(kind)(array, i, value)`: half types (`memory.half_kind`) rounded to nearest even."""
+    return numba.njit(_STORES[kind], inline="always")

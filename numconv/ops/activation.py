@@ -1,0 +1,308 @@
+"""Activations and softmax: safe against overflow, NaN propagates, one rounding for half types."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from numconv.ops.elementwise import blockwise, real
+from numconv.problem import integer
+from numconv.problem import parse_activation as parse
+
+__all__ = [
+    "apply",
+    "elu",
+    "gelu",
+    "hardswish",
+    "leaky_relu",
+    "log_softmax",
+    "parse",
+    "relu",
+    "relu6",
+    "sigmoid",
+    "silu",
+    "softmax",
+    "tanh",
+]
+
+# Numerators and denominators, highest power first, of W. J. Cody, "Rational Chebyshev approximations for the error
+# function", Mathematics of Computation 23 (1969), as in his Fortran routine CALERF.
+_ERF_NEAR_ZERO = (
+    (1.85777706184603153e-1, 3.16112374387056560, 1.13864154151050156e2, 3.77485237685302021e2, 3.20937758913846947e3),
+    (1.0, 2.36012909523441209e1, 2.44024637934444173e2, 1.28261652607737228e3, 2.84423683343917062e3),
+)
+_ERFC_MIDDLE = (
+    (
+        2.15311535474403846e-8, 5.64188496988670089e-1, 8.88314979438837594, 6.61191906371416295e1,
+        2.98635138197400131e2, 8.81952221241769090e2, 1.71204761263407058e3, 2.05107837782607147e3,
+        1.23033935479799725e3,
+    ),
+    (
+        1.0, 1.57449261107098347e1, 1.17693950891312499e2, 5.37181101862009858e2, 1.62138957456669019e3,
+        3.29079923573345963e3, 4.36261909014324716e3, 3.43936767414372164e3, 1.23033935480374942e3,
+    ),
+)  # fmt: skip
+_ERFC_TAIL = (
+    (
+        1.63153871373020978e-2, 3.05326634961232344e-1, 3.60344899949804439e-1, 1.25781726111229246e-1,
+        1.60837851487422766e-2, 6.58749161529837803e-4,
+    ),
+    (
+        1.0, 2.56852019228982242, 1.87295284992346725, 5.27905102951428412e-1, 6.05183413124413191e-2,
+        2.33520497626869185e-3,
+    ),
+)  # fmt: skip
+
+
+def _rational(z: np.ndarray, coefficients: tuple[Sequence[float], Sequence[float]]) -> np.ndarray:
+    numerator, denominator = (np.full_like(z, c[0]) for c in coefficients)
+    for p, q in zip(coefficients[0][1:], coefficients[1][1:]):
+        numerator *= z
+        numerator += p
+        denominator *= z
+        denominator += q
+    return numerator / denominator
+
+
+def _erfc(x: np.ndarray) -> np.ndarray:
+    """1 - erf(x) to the accuracy of x's dtype, also far out on the right where it is tiny."""
+    y = np.minimum(np.abs(x), 28)  # erfc(28) is 0 in float64
+    near, far = y <= 0.46875, y > 4
+    middle = ~(near | far)  # NaN included
+    result = np.empty_like(x)
+    result[near] = 1 - x[near] * _rational(np.square(x[near]), _ERF_NEAR_ZERO)
+    result[middle] = _rational(y[middle], _ERFC_MIDDLE)
+    z = 1 / np.square(y[far])
+    result[far] = (1 / math.sqrt(math.pi) - z * _rational(z, _ERFC_TAIL)) / y[far]
+    tail = ~near
+    y, head = y[tail], np.trunc(y[tail] * 16) / 16  # exp(-y y) in two factors: head * head is exact
+    result[tail] *= np.exp(-head * head) * np.exp((head - y) * (head + y))
+    return np.where(tail & (x < 0), 2 - result, result)
+
+
+def _sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-x))
+
+
+def _gelu_tanh(x: np.ndarray) -> np.ndarray:
+    return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
+
+
+_FUNCTIONS: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
+    "relu": lambda x, _: np.maximum(x, 0),
+    "relu6": lambda x, _: np.clip(x, 0, 6),
+    "leaky_relu": lambda x, slope: np.where(x > 0, x, slope * x),
+    "elu": lambda x, alpha: np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0))),
+    "gelu": lambda x, _: 0.5 * x * _erfc(x * -math.sqrt(0.5)),
+    "sigmoid": lambda x, _: _sigmoid(x),
+    "tanh": lambda x, _: np.tanh(x),
+    "silu": lambda x, _: x * _sigmoid(x),
+    "hardswish": lambda x, _: x * np.clip(x + 3, 0, 6) / 6,
+}
+
+
+def _evaluate(function: Callable[[np.ndarray], np.ndarray], x: Any) -> np.ndarray:
+    x, work, result = real("x", x)
+    out = np.empty(x.shape, result)
+    blockwise(function, x, out, work)
+    return out
+
+
+def _named(name: str, x: Any, parameter: float = 0.0) -> np.ndarray:
+    return _evaluate(lambda block: _FUNCTIONS[name](block, parameter), x)
+
+
+def apply(y: np.ndarray, activation: Any, out: np.ndarray | None = None) -> np.ndarray:
+    """An activation by name, as the epilogue of a convolution takes it.
+
+    Parameters
+    ----------
+    y : ndarray
+        Of a float dtype.
+    activation : None, str or (str, float)
+        A name of `numconv.problem.ACTIVATIONS`, alone or with its parameter.
+    out : ndarray, optional
+        Where to write, of `y`'s shape and dtype; may be `y`.
+
+    Returns
+    -------
+    ndarray
+        `out` where given, `y` itself where there is nothing to do, else a new array.
+
+    Raises
+    ------
+    ValueError
+        If the activation is unknown, or `out` has another shape or cannot be written.
+    TypeError
+        If `y` is not a float array, or `out` not an array of its dtype.
+    """
+    parsed = parse(activation)
+    if out is not None:
+        if not isinstance(out, np.ndarray) or out.dtype != y.dtype:
+            raise TypeError(f"out must be an array of dtype {y.dtype}, got {getattr(out, 'dtype', type(out))}")
+        if out.shape != y.shape:
+            raise ValueError(f"out must have shape {y.shape}, got {out.shape}")
+        if not out.flags.writeable:
+            raise ValueError("out must be writable, got a read-only array")
+    if parsed is None:
+        if out is None or out is y:
+            return y
+        out[...] = y
+        return out
+    y, work, result = real("y", y)
+    if y.dtype.kind in "iu":
+        raise TypeError(f"activation needs a float dtype, got {y.dtype}")
+    if out is None:
+        out = np.empty(y.shape, result)
+    name, parameter = parsed
+    blockwise(lambda block: _FUNCTIONS[name](block, parameter), y, out, work)
+    return out
+
+
+def relu(x: Any) -> np.ndarray:
+    """max(x, 0), elementwise.
+
+    Parameters
+    ----------
+    x : array_like
+        float16, bfloat16 (both computed in float32), float32, float64, or integers, which stay integers.
+
+    Returns
+    -------
+    ndarray
+        Of `x`'s shape and dtype.
+
+    Raises
+    ------
+    TypeError
+        For bool and complex `x`.
+    """
+    return _clipped("relu", x)
+
+
+def relu6(x: Any) -> np.ndarray:
+    """min(max(x, 0), 6), elementwise; dtypes as in `relu`."""
+    return _clipped("relu6", x)
+
+
+def _clipped(name: str, x: Any) -> np.ndarray:
+    x, _, result = real("x", x)
+    if x.dtype.kind in "iu":
+        return _FUNCTIONS[name](x.astype(x.dtype.newbyteorder("=")), 0.0)
+    return _named(name, x)
+
+
+def leaky_relu(x: Any, negative_slope: float = 0.01) -> np.ndarray:
+    """x where x > 0, else negative_slope x; integers give float64, other dtypes as in `relu`."""
+    return _named("leaky_relu", x, float(negative_slope))
+
+
+def elu(x: Any, alpha: float = 1.0) -> np.ndarray:
+    """x where x > 0, else alpha (exp(x) - 1) (Clevert, Unterthiner and Hochreiter 2016); dtypes as in `leaky_relu`."""
+    return _named("elu", x, float(alpha))
+
+
+def gelu(x: Any, approximate: str = "none") -> np.ndarray:
+    """x times the normal distribution function at x (Hendrycks and Gimpel 2016).
+
+    Parameters
+    ----------
+    x : array_like
+        Dtypes as in `leaky_relu`.
+    approximate : {"none", "tanh"}
+        "tanh" takes 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))).
+
+    Returns
+    -------
+    ndarray
+
+    Raises
+    ------
+    ValueError
+        For another `approximate`.
+    TypeError
+        For bool and complex `x`.
+    """
+    if approximate not in ("none", "tanh"):
+        raise ValueError(f"approximate must be 'none' or 'tanh', got {approximate!r}")
+    return _named("gelu", x) if approximate == "none" else _evaluate(_gelu_tanh, x)
+
+
+def sigmoid(x: Any) -> np.ndarray:
+    """1 / (1 + exp(-x)), elementwise; dtypes as in `leaky_relu`."""
+    return _named("sigmoid", x)
+
+
+def tanh(x: Any) -> np.ndarray:
+    """The hyperbolic tangent, elementwise; dtypes as in `leaky_relu`."""
+    return _named("tanh", x)
+
+
+def silu(x: Any) -> np.ndarray:
+    """x sigmoid(x), elementwise, also called swish; dtypes as in `leaky_relu`."""
+    return _named("silu", x)
+
+
+def hardswish(x: Any) -> np.ndarray:
+    """x min(max(x + 3, 0), 6) / 6 (Howard et al. 2019), elementwise; dtypes as in `leaky_relu`."""
+    return _named("hardswish", x)
+
+
+def softmax(x: Any, axis: int = -1, *, dim: int | None = None, dtype: Any = None) -> np.ndarray:
+    """exp(x) / sum(exp(x)) along one axis, with the largest entry subtracted first.
+
+    Parameters
+    ----------
+    x : array_like
+        Dtypes as in `leaky_relu`.
+    axis : int
+    dim : int, optional
+        PyTorch's name of `axis`.
+    dtype : data type, optional
+        To convert `x` to before anything else.
+
+    Returns
+    -------
+    ndarray
+        NaN all along the axis where `x` has NaN, +inf or nothing but -inf.
+
+    Raises
+    ------
+    ValueError
+        If `x` has no such axis, or `axis` and `dim` contradict each other.
+    TypeError
+        For bool and complex `x`.
+    """
+    z, axes, result = _shifted(x, axis, dim, dtype)
+    with np.errstate(all="ignore"):
+        z = np.exp(z, out=z)
+        total = np.sum(z, axes, keepdims=True, dtype=np.float64)
+        return np.divide(z, total.astype(z.dtype), out=z).astype(result, copy=False)
+
+
+def log_softmax(x: Any, axis: int = -1, *, dim: int | None = None, dtype: Any = None) -> np.ndarray:
+    """The logarithm of `softmax`, exact where that underflows; arguments as there."""
+    z, axes, result = _shifted(x, axis, dim, dtype)
+    with np.errstate(all="ignore"):
+        total = np.sum(np.exp(z), axes, keepdims=True, dtype=np.float64)
+        return np.subtract(z, np.log(total).astype(z.dtype), out=z).astype(result, copy=False)
+
+
+def _shifted(
+    x: Any, axis: int, dim: int | None, dtype: Any
+) -> tuple[np.ndarray, tuple[int, ...], np.dtype]:
+    """x - max(x) along the axis as a new array in the dtype of computation, the axis, the dtype of the result."""
+    if dim is not None and axis not in (-1, dim):
+        raise ValueError(f"axis and dim are the same thing, got axis={axis} and dim={dim}")
+    x, _, _ = real("x", x)
+    x, work, result = real("dtype", x if dtype is None else x.astype(dtype))
+    axis = integer("axis", axis if dim is None else dim)
+    if not -max(x.ndim, 1) <= axis < max(x.ndim, 1):
+        raise ValueError(f"axis must be an axis of x, got {axis} for shape {x.shape}")
+    axes = (axis,) if x.ndim else ()
+    x = x.astype(work, copy=False)
+    with np.errstate(all="ignore"):
+        return np.asarray(x - np.max(x, axes, keepdims=True, initial=-np.inf)), axes, result
