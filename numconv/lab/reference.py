@@ -483,7 +483,14 @@ def _crop(a_shape, v_shape, mode, numpy_shapes):
 
 
 def correlate(a, v, mode="valid", *, numpy_shapes=None):
-    """Correlation as NumPy and SciPy mean it, out[i] = sum over k of a[i + k] * conj(v[k])."""
+    """Correlation as NumPy and SciPy mean it, out[i] = sum over k of a[i + k] * conj(v[k]).
+
+    Of a longer v NumPy takes the correlation of v with a, reversed; it shows in "same" only.
+    """
+    if numpy_shapes is None:
+        numpy_shapes = np.ndim(a) == 1
+    if numpy_shapes and np.size(v) > np.size(a):
+        return np.conj(np.flip(correlate(v, a, mode)))
     return convolve(a, np.conj(np.flip(v)), mode, numpy_shapes=numpy_shapes)
 
 
@@ -491,15 +498,17 @@ def interpolate(x, size=None, scale_factor=None, mode="nearest", align_corners=F
     """Resampling of the spatial axes as in PyTorch, one axis after the other.
 
     `size` or `scale_factor` is a tuple; a given scale factor is also the one that positions are computed with. Modes:
-    nearest, nearest-exact, linear (bilinear, trilinear), bicubic (a = -0.75), area.
+    nearest, nearest-exact, linear (bilinear, trilinear), bicubic (a = -0.75), area. Where a nearest position falls on
+    the border of two, rounding decides: PyTorch keeps the step in float32 unless x is float64, the position always.
     """
     size = size or tuple(math.floor(n * s) for n, s in zip(x.shape[2:], scale_factor))
     if mode == "area":
         return adaptive_avg_pool(x, size)
+    step_type = np.float64 if mode not in _NEAREST or x.dtype == np.float64 else np.float32
     x = np.asarray(x).astype(np.float64)
     for axis, out in enumerate(size, 2):
         n = x.shape[axis]
-        step = 1 / scale_factor[axis - 2] if scale_factor else n / out
+        step = float(step_type(1 / scale_factor[axis - 2] if scale_factor else n / out))
         if align_corners:
             step = (n - 1) / (out - 1) if out > 1 else 0.0
         y = np.zeros((*x.shape[:axis], out, *x.shape[axis + 1 :]))
@@ -510,12 +519,13 @@ def interpolate(x, size=None, scale_factor=None, mode="nearest", align_corners=F
     return x
 
 
+_NEAREST = {"nearest": 0.0, "nearest-exact": 0.5}
+
+
 def _samples(o, n, step, mode, align_corners):
     """The input positions, before clipping, and weights that make up the output position `o` of an axis of length n."""
-    if mode == "nearest":
-        return [(math.floor(o * step), 1.0)]
-    if mode == "nearest-exact":
-        return [(math.floor((o + 0.5) * step), 1.0)]
+    if mode in _NEAREST:
+        return [(math.floor(np.float32((o + _NEAREST[mode]) * step)), 1.0)]
     at = o * step if align_corners else (o + 0.5) * step - 0.5
     if mode == "bicubic":
         first, t = math.floor(at), at - math.floor(at)
