@@ -212,10 +212,8 @@ def _windows(size, kernel, stride, padding, dilation, ceil_mode=False):
 def _regions(size, out):
     """For every output position of an adaptive pooling: the input positions that it covers."""
     for o in np.ndindex(*out):
-        yield (
-            o,
-            list(product(*[range(i * n // m, -(-(i + 1) * n // m)) for i, n, m in zip(o, size, out)])),
-        )
+        axes = [range(i * n // m, -(-(i + 1) * n // m)) for i, n, m in zip(o, size, out)]
+        yield o, list(product(*axes))
 
 
 def _largest(x, out, windows):
