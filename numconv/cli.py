@@ -66,5 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def fail(command: str, error: Exception, status: int) -> int:
     """Print ``error`` as one line on stderr and return ``status``."""
-    print(f"numconv {command}: {' '.join(str(error).split())}", file=sys.stderr)
+    text = str(error)
+    if isinstance(error, OSError) and error.filename is not None:
+        text = f"{error.filename}: {error.strerror}"
+    print(f"numconv {command}: {' '.join(text.split())}", file=sys.stderr)
     return status

@@ -9,21 +9,23 @@ from html import escape
 from string import Template
 
 from numconv.demo.pictures import Picture
-from numconv.demo.race import gflops
+from numconv.demo.race import PROBLEM, ROUNDS, digits, gflops
 from numconv.lab.race import Timing
 
 BAR_LEFT, BAR_LONGEST, BAR_PITCH, BAR_HEIGHT = 330, 520, 34, 22
 
 
 def page(
-    photo: str, pictures: Sequence[tuple[Picture, bytes]], timings: Sequence[Timing], refused: dict[str, str], machine: str
+    pictures: Sequence[tuple[Picture, bytes]],
+    timings: Sequence[Timing],
+    refused: dict[str, str],
+    machine: str,
+    threads: int,
 ) -> str:
     """The page's HTML.
 
     Parameters
     ----------
-    photo : str
-        What the photograph is and where it comes from.
     pictures : sequence of (Picture, bytes)
         Each with its PNG file.
     timings : sequence of Timing
@@ -32,6 +34,7 @@ def page(
         Why some of our algorithms did not run.
     machine : str
         What it was measured on.
+    threads : int
 
     Returns
     -------
@@ -42,7 +45,9 @@ def page(
     notes = [f"<code>{escape(name)}</code> did not run: {escape(reason)}." for name, reason in refused.items()]
     return template.substitute(
         machine=escape(machine),
-        photo=escape(photo),
+        gigaflop=f"{PROBLEM.flops / 1e9:.2f}",
+        rounds=ROUNDS,
+        threads=threads,
         figures="\n".join(figure(picture, png) for picture, png in pictures),
         chart=chart([t for t in timings if t.seconds > 0]),
         rows="\n".join(row(t, ours) for t in timings),
@@ -74,7 +79,7 @@ def chart(timings: Sequence[Timing]) -> str:
             f'<g class="{"ours" if timing.ours else "other"}">'
             f'<text class="name" x="{BAR_LEFT - 12}" y="{middle:.0f}" text-anchor="end">{escape(timing.name)}</text>'
             f'<rect x="{BAR_LEFT}" y="{middle - BAR_HEIGHT / 2:.0f}" width="{width:.1f}" height="{BAR_HEIGHT}" rx="3"/>'
-            f'<text class="value" x="{BAR_LEFT + width + 10:.1f}" y="{middle:.0f}">{speed:.3g} GFLOP/s</text></g>'
+            f'<text class="value" x="{BAR_LEFT + width + 10:.1f}" y="{middle:.0f}">{digits(speed)} GFLOP/s</text></g>'
         )
     return (
         f'<svg class="chart" viewBox="0 0 1000 {len(timings) * BAR_PITCH}" role="img" '
@@ -86,7 +91,7 @@ def row(timing: Timing, ours: Timing) -> str:
     """One contender's line of the table."""
     kind = ' class="ours"' if timing.ours else ""
     if timing.seconds > 0:
-        cells = [f"{timing.seconds * 1e3:.3g}", f"{gflops(timing):.3g}", f"{ours.seconds / timing.seconds:.3g} x"]
+        cells = [digits(timing.seconds * 1e3), digits(gflops(timing)), f"{digits(ours.seconds / timing.seconds)} x"]
     else:
         cells = ["wrong result", "", ""]
     cells += [f"{timing.error:.1e}", f"{timing.first * 1e3:.0f}"]

@@ -1,4 +1,4 @@
-"""The pictures of the demo: each made by one expression of numconv's public functions, which the page shows beneath it."""
+"""The pictures of the demo: each made by one expression of public functions, which the page shows beneath it."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import importlib.resources
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import numconv as nc
 
-EYE = (slice(72, 168), slice(116, 228))
+EYE = (slice(72, 168), slice(98, 242))
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ STEPS = (
     Step(
         "dilated",
         "Dilated convolution",
-        'nc.conv2d(grey[None], nc.kernels.sobel(1)[None, None], dilation=6, padding="same")[0]',
+        'nc.conv2d(grey[None], nc.kernels.sobel(1)[None, None], dilation=6, padding=6, padding_mode="reflect")[0]',
         "Sobel's nine weights spread over 13 x 13 pixels: coarse vertical edges.",
         "signed",
     ),
@@ -119,6 +120,20 @@ def photograph() -> np.ndarray:
 
     with importlib.resources.files("numconv").joinpath("assets/chelsea.png").open("rb") as file:
         return np.asarray(Image.open(file), np.float32) / 255
+
+
+def original(photo: np.ndarray) -> Picture:
+    """The photograph itself as the first picture."""
+    return Picture(Step("original", "The photograph", "", "Photograph: Stéfan van der Walt, CC0."), visible(photo), 0.0)
+
+
+def save(picture: Picture, folder: Path) -> bytes:
+    """Write the picture to `folder` as a PNG file and return its bytes."""
+    from PIL import Image
+
+    path = folder / f"{picture.step.name}.png"
+    Image.fromarray(picture.pixels).save(path, optimize=True)
+    return path.read_bytes()
 
 
 def operands(photo: np.ndarray) -> dict[str, Any]:
@@ -156,7 +171,7 @@ def make_pictures(photo: np.ndarray) -> Iterator[Picture]:
         yield Picture(step, visible(result, step.show), seconds, note)
 
 
-def visible(result: np.ndarray, show: str) -> np.ndarray:
+def visible(result: np.ndarray, show: str = "as is") -> np.ndarray:
     """8-bit pixels, (H, W) or (H, W, 3), of a result as its step wants it shown."""
     if result.ndim == 3 and result.shape[0] == 3:
         result = np.moveaxis(result, 0, 2)

@@ -1,8 +1,9 @@
-"""The race of the demo: one layer of ResNet, 64 channels of 56 x 56 with a 3 x 3 kernel, computed in every way there is."""
+"""The race of the demo: one layer of ResNet, 64 channels of 56 x 56 with a 3 x 3 kernel, in every way there is."""
 
 from __future__ import annotations
 
 import importlib.util
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -10,6 +11,8 @@ import numpy as np
 
 import numconv as nc
 from numconv.algorithm import candidates
+from numconv.commands.common import table
+from numconv.lab.peers import peers
 from numconv.lab.race import Contender, Timing, race
 from numconv.problem import ConvProblem
 
@@ -58,10 +61,9 @@ def contenders(layer: Layer) -> tuple[list[Contender], dict[str, str]]:
             refused[algorithm.name] = reason
     found.append(Contender("NumPy sliding_window_view, tensordot", lambda: numpy_way(x, weight)))
     if importlib.util.find_spec("scipy"):
-        found += scipy_ways(x, weight)
-    if importlib.util.find_spec("torch"):
-        found.append(torch_way(x, weight))
-    return found, refused
+        found.append(scipy_way(x, weight))
+    geometry = {"stride": (1, 1), "padding": (1, 1), "dilation": (1, 1), "groups": 1}
+    return found + peers("conv2d", x, weight, geometry), refused
 
 
 def named(layer: Layer, name: str) -> Callable[[], np.ndarray]:
@@ -69,29 +71,15 @@ def named(layer: Layer, name: str) -> Callable[[], np.ndarray]:
     return lambda: nc.conv2d(layer.x, layer.weight, padding=1, algorithm=name)
 
 
-def scipy_ways(x: np.ndarray, weight: np.ndarray) -> list[Contender]:
-    """SciPy correlates one output channel after another, directly or by FFT."""
+def scipy_way(x: np.ndarray, weight: np.ndarray) -> Contender:
+    """SciPy correlates one output channel after another."""
     from scipy import signal
 
-    def way(method: str) -> np.ndarray:
+    def call() -> np.ndarray:
         padded = np.pad(x[0], ((0, 0), (1, 1), (1, 1)))
-        return np.stack([signal.correlate(padded, w, "valid", method)[0] for w in weight])[None]
+        return np.stack([signal.correlate(padded, w, "valid")[0] for w in weight])[None]
 
-    return [Contender(f"SciPy correlate, {method}", lambda method=method: way(method)) for method in ("direct", "fft")]
-
-
-def torch_way(x: np.ndarray, weight: np.ndarray) -> Contender:
-    """PyTorch's functional call on the same number of threads."""
-    import torch
-
-    torch.set_num_threads(nc.get_num_threads())
-    tensors = torch.from_numpy(x), torch.from_numpy(weight)
-
-    def call() -> torch.Tensor:
-        with torch.inference_mode():
-            return torch.nn.functional.conv2d(*tensors, padding=1)
-
-    return Contender("PyTorch conv2d", call)
+    return Contender("SciPy signal.correlate", call)
 
 
 def run(layer: Layer, field: list[Contender], progress: Callable[[], object]) -> list[Timing]:
@@ -103,3 +91,17 @@ def run(layer: Layer, field: list[Contender], progress: Callable[[], object]) ->
 def gflops(timing: Timing) -> float:
     """Billions of floating-point operations of the direct method a second."""
     return PROBLEM.flops / timing.seconds / 1e9
+
+
+def summary(timings: list[Timing]) -> str:
+    """The race as text."""
+    rows = [("3x3, 64 channels, 56x56", "ms", "GFLOP/s", "error", "first call, ms")]
+    for t in timings:
+        speed = (digits(t.seconds * 1e3), digits(gflops(t))) if t.seconds > 0 else ("wrong result", "")
+        rows.append((t.name, *speed, f"{t.error:.1e}", f"{t.first * 1e3:.0f}"))
+    return table(rows)
+
+
+def digits(value: float) -> str:
+    """About three digits of a positive number, never an exponent."""
+    return f"{value:.{max(0, 2 - math.floor(math.log10(value)))}f}"

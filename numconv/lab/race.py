@@ -12,7 +12,6 @@ import numpy as np
 
 # Threads of one contender go on spinning for a while after its last call and would slow the next one.
 PAUSE_SECONDS = 0.02
-LEAST_CALLS = 3
 
 
 @dataclass
@@ -69,7 +68,7 @@ def race(
         A contender with a larger error, or NaN, is not timed.
     rounds : int
     budget : float
-        Seconds for one contender in one round, at least three calls.
+        Seconds for one contender in one round, at least one call.
     progress : callable
         Called after each first call and after each round.
 
@@ -98,11 +97,12 @@ def race(
 
 
 def fastest(call: Callable[[], Any], budget: float) -> float:
-    """Seconds of the fastest of as many calls as `budget` seconds hold, at least three."""
-    best, calls, start = math.inf, 0, time.perf_counter()
-    while calls < LEAST_CALLS or time.perf_counter() - start < budget:
-        before = time.perf_counter()
+    """Seconds of the fastest of as many calls as `budget` seconds hold, at least one."""
+    best, end = math.inf, time.perf_counter() + budget
+    while True:
+        start = time.perf_counter()
         call()
-        best = min(best, time.perf_counter() - before)
-        calls += 1
-    return best
+        now = time.perf_counter()
+        best = min(best, now - start)
+        if now >= end:
+            return best

@@ -1,0 +1,126 @@
+"""Race the algorithms on the shapes of known networks, beside PyTorch and ONNX Runtime where installed.
+
+examples:
+  numconv bench --quick
+  numconv bench resnet50
+  numconv bench '*3x3*' --json race.json
+
+PATTERN chooses shapes by a part of their family's or their own name, or by wildcards. Figures are milliseconds, the
+fastest of all rounds; "auto" is the functional call, "plan" the same with weights packed beforehand, then each
+algorithm by name. "vs peer" is the best peer's time over the better of auto and plan: above 1, numconv is faster.
+Results are first compared with the direct algorithm in float64; "wrong" marks one outside the documented bound.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fnmatch
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+PEERS, OURS = ("torch", "onnxruntime"), ("auto", "plan")
+TOLERANCE = 5e-6  # DESIGN's bound for float32 in default precision
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("pattern", nargs="?", default="", metavar="PATTERN")
+    parser.add_argument("--quick", action="store_true", help="one shape of each family, fewer rounds")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure, in seconds, to FILE")
+
+
+def run(options: argparse.Namespace) -> None:
+    chosen = list(shapes(options.pattern, options.quick))
+    if not chosen:
+        raise ValueError(f"PATTERN: no family or shape is called {options.pattern!r}")
+    rounds, budget = (2, 0.02) if options.quick else (5, 0.1)
+    columns = column_names([shape for _, shape in chosen])
+    print(line("shape", columns, "vs peer"))
+    records = []
+    for family, shape in chosen:
+        timings = race_shape(shape, rounds, budget)
+        cells = [cell(timings.get(name)) for name in columns]
+        print(line(f"{family}/{shape.name}", cells, ratio(timings)), flush=True)
+        figures = {name: vars(timing) for name, timing in timings.items()}
+        records.append({"family": family, "shape": shape.name, "count": shape.count, "timings": figures})
+    if options.json:
+        options.json.write_text(json.dumps(records, indent=1), "utf-8")
+
+
+def shapes(pattern: str, quick: bool) -> Iterator[tuple[str, Any]]:
+    """(family, shape) of all that match the pattern; when quick one of each family, the smallest."""
+    from numconv.lab.shapes import FAMILIES, RESNET50
+
+    wanted = pattern if any(c in pattern for c in "*?[") else f"*{pattern}*"
+    for family, members in {"resnet50": RESNET50, **FAMILIES}.items():
+        matching = [s for s in members if fnmatch.fnmatch(f"{family}/{s.name}", wanted)]
+        if quick and matching:
+            matching = [min(matching, key=lambda s: problem(s).multiply_adds)]
+        yield from ((family, shape) for shape in matching)
+
+
+def operation(shape: Any) -> str:
+    """The public function of a shape."""
+    return f"conv{'_transpose' if shape.transposed else ''}{len(shape.kernel)}d"
+
+
+def problem(shape: Any) -> Any:
+    """The ConvProblem of a shape."""
+    from numconv.problem import ConvProblem
+
+    return ConvProblem.make(operation(shape), shape.x, shape.weight, **shape.options)
+
+
+def race_shape(shape: Any, rounds: int, budget: float) -> dict[str, Any]:
+    """The timings of everyone who can compute the shape."""
+    import numconv as nc
+    from numconv.algorithm import candidates
+    from numconv.lab.peers import peers
+    from numconv.lab.race import Contender, race
+
+    x = np.random.default_rng(0).standard_normal(shape.x, dtype=np.float32)
+    weight = np.random.default_rng(1).standard_normal(shape.weight, dtype=np.float32)
+    name, keywords = operation(shape), shape.options
+    function = getattr(nc, name)
+    wide = x.astype(np.float64), weight.astype(np.float64)
+    expected = function(*wide, **keywords, algorithm="direct")
+    scale = float(function(*map(np.abs, wide), **keywords, algorithm="direct").max())
+    plan = nc.plan(name, x.shape, weight, **keywords)
+    field = [Contender("auto", lambda: function(x, weight, **keywords), ours=True), Contender("plan", lambda: plan(x))]
+    for algorithm, _, reason in candidates(problem(shape)):
+        if reason is None:
+            field.append(
+                Contender(algorithm.name, lambda n=algorithm.name: function(x, weight, **keywords, algorithm=n))
+            )
+    field += peers(name, x, weight, keywords)
+    return {t.name: t for t in race(field, expected, scale, tolerance=TOLERANCE, rounds=rounds, budget=budget)}
+
+
+def column_names(chosen: list[Any]) -> list[str]:
+    """auto, plan, every algorithm that any shape's operation has, the peers."""
+    import numconv as nc
+
+    names = [name for shape in chosen for name in nc.algorithms(operation(shape))]
+    return list(dict.fromkeys(["auto", "plan", *names, *PEERS]))
+
+
+def ratio(timings: dict[str, Any]) -> str:
+    """The best peer's time over ours."""
+    peer, ours = (min((timings[n].seconds for n in names if n in timings), default=math.nan) for names in (PEERS, OURS))
+    return f"{peer / ours:.2f}" if peer > 0 and ours > 0 else "-"
+
+
+def cell(timing: Any) -> str:
+    """A timing in milliseconds."""
+    if timing is None:
+        return "-"
+    return f"{timing.seconds * 1e3:.3f}" if timing.seconds > 0 else "wrong"
+
+
+def line(name: str, cells: list[str], last: str) -> str:
+    """One line of the table."""
+    return f"{name:<34}" + "".join(f"{text:>12}" for text in (*cells, last))

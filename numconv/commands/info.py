@@ -1,0 +1,83 @@
+"""Show what numconv finds: versions, processor, threads, cache, optional parts.
+
+example:
+  numconv info
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from numconv.commands.common import table
+
+FEATURES = ("avx512f", "avx512_bf16", "avx512bf16", "amx-bf16", "avx2", "fma", "f16c", "avx", "sse4.2", "neon", "sve")
+OPTIONAL = {
+    "demo": ("pillow", "matplotlib", "tqdm"),
+    "test": ("pytest", "hypothesis", "ml_dtypes", "scipy"),
+    "peers": ("torch", "onnx", "onnxruntime", "expecttest"),
+    "bench": ("asv",),
+    "dev": ("ruff", "mypy", "pre-commit"),
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """No options."""
+
+
+def run(options: argparse.Namespace) -> None:
+    print(table([(f"{name}:", value) for name, value in facts()], left=2))
+
+
+def facts() -> Iterator[tuple[str, str]]:
+    """(name, value) of everything shown."""
+    from llvmlite import binding
+
+    import numconv as nc
+    from numconv.kernels.cpu import simd
+    from numconv.options import available_cores
+
+    yield "numconv", f"{nc.__version__} in {Path(nc.__file__).parent}"
+    yield "Python", f"{platform.python_version()} on {platform.platform()}"
+    yield "libraries", ", ".join(f"{name} {version(name)}" for name in ("numpy", "numba", "llvmlite"))
+    yield "processor", f"{cpu_name()} (LLVM: {binding.get_host_cpu_name()})"
+    host = binding.get_host_cpu_features()
+    yield "SIMD", ", ".join(name for name in FEATURES if host.get(name)) or "none known"
+    yield "vectors", f"{simd.vector_bits()} bits: {simd.lanes('float32')} float32, {simd.lanes('float64')} float64"
+    yield "cores", f"{available_cores()} of {os.cpu_count()} usable"
+    yield "threads", f"{nc.get_num_threads()}, threading layer {threading_layer()}"
+    yield "workspace", f"at most {nc.options.workspace_limit / 2**20:g} MiB a call"
+    yield "cache", cache()
+    for extra, names in OPTIONAL.items():
+        yield f"extra {extra}", ", ".join(f"{name} {version(name) or 'missing'}" for name in names)
+
+
+def version(distribution: str) -> str:
+    """Its version, or nothing where it is not installed."""
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def cpu_name() -> str:
+    """The processor's name as the system gives it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def machine_line() -> str:
+    """One line on what was measured on."""
+    import numconv as nc
+
+    libraries = [f"{name} {found}" for name in ("numpy", "numba", "scipy", "torch") if (found := version(name))]
+    where = f"{cpu_name()}, {nc.get_num_threads()} threads, {sys.platform}"
+    return f"{where}. numconv {nc.__version__}, Python {platform.python_version()}, {', '.join(libraries)}."

@@ -1,0 +1,69 @@
+"""The same convolution by PyTorch and ONNX Runtime, for a race; each only where it is installed."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Any
+
+import numpy as np
+
+from numconv.lab.race import Contender
+from numconv.options import get_num_threads
+
+
+def peers(operation: str, x: np.ndarray, weight: np.ndarray, options: dict[str, Any]) -> list[Contender]:
+    """Every installed peer's way of `operation` on channels-first arrays, on as many threads as ours.
+
+    Parameters
+    ----------
+    operation : str
+        `conv{n}d` or `conv_transpose{n}d`.
+    x, weight : numpy.ndarray
+    options : dict
+        stride, padding, dilation and output_padding as tuples of integers, groups.
+    """
+    found = []
+    if importlib.util.find_spec("torch"):
+        found.append(torch_way(operation, x, weight, options))
+    if importlib.util.find_spec("onnxruntime") and importlib.util.find_spec("onnx"):
+        found.append(onnxruntime_way(operation, x, weight, options))
+    return found
+
+
+def torch_way(operation: str, x: np.ndarray, weight: np.ndarray, options: dict[str, Any]) -> Contender:
+    """PyTorch's functional call."""
+    import torch
+
+    torch.set_num_threads(get_num_threads())
+    function = getattr(torch.nn.functional, operation)
+    tensors = torch.from_numpy(x), torch.from_numpy(weight)
+
+    def call() -> Any:
+        with torch.inference_mode():
+            return function(*tensors, **options)
+
+    return Contender("torch", call)
+
+
+def onnxruntime_way(operation: str, x: np.ndarray, weight: np.ndarray, options: dict[str, Any]) -> Contender:
+    """ONNX Runtime on a model of one node, whose weights it packs beforehand."""
+    import onnxruntime
+    from onnx import TensorProto, helper, numpy_helper
+
+    attributes = {
+        "strides": options["stride"],
+        "pads": (*options["padding"], *options["padding"]),
+        "dilations": options["dilation"],
+        "group": options["groups"],
+    }
+    if "output_padding" in options:
+        attributes["output_padding"] = options["output_padding"]
+    node = helper.make_node("ConvTranspose" if "transpose" in operation else "Conv", ["x", "w"], ["y"], **attributes)
+    image = helper.make_tensor_value_info("x", TensorProto.FLOAT, x.shape)
+    result = helper.make_tensor_value_info("y", TensorProto.FLOAT, [None] * x.ndim)
+    graph = helper.make_graph([node], "conv", [image], [result], [numpy_helper.from_array(weight, "w")])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = get_num_threads()
+    session = onnxruntime.InferenceSession(model.SerializeToString(), settings, ["CPUExecutionProvider"])
+    return Contender("onnxruntime", lambda: session.run(None, {"x": x})[0])
