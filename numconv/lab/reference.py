@@ -274,7 +274,7 @@ def max_unpool(x, indices, output_size):
 def max_unpool_input(indices, grad_output):
     """Gradient of `max_unpool`: each element read at its flat index."""
     (grad_output,), kind = _work(grad_output)
-    flat = grad_output.reshape(*grad_output.shape[:2], -1)
+    flat = grad_output.reshape(*grad_output.shape[:2], math.prod(grad_output.shape[2:]))
     grad = np.zeros(indices.shape, flat.dtype)
     for n, c, *o in np.ndindex(*indices.shape):
         grad[n, c, *o] = flat[n, c, indices[n, c, *o]]
