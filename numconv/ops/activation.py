@@ -189,7 +189,7 @@ def relu6(x: Any) -> np.ndarray:
 
 
 def _clipped(name: str, x: Any) -> np.ndarray:
-    x, _, result = real("x", x)
+    x = real("x", x)[0]
     if x.dtype.kind in "iu":
         return _FUNCTIONS[name](x.astype(x.dtype.newbyteorder("=")), 0.0)
     return _named(name, x)
@@ -291,9 +291,7 @@ def log_softmax(x: Any, axis: int = -1, *, dim: int | None = None, dtype: Any = 
         return np.subtract(z, np.log(total).astype(z.dtype), out=z).astype(result, copy=False)
 
 
-def _shifted(
-    x: Any, axis: int, dim: int | None, dtype: Any
-) -> tuple[np.ndarray, tuple[int, ...], np.dtype]:
+def _shifted(x: Any, axis: int, dim: int | None, dtype: Any) -> tuple[np.ndarray, tuple[int, ...], np.dtype]:
     """x - max(x) along the axis as a new array in the dtype of computation, the axis, the dtype of the result."""
     if dim is not None and axis not in (-1, dim):
         raise ValueError(f"axis and dim are the same thing, got axis={axis} and dim={dim}")

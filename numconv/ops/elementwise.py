@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from numconv.problem import HALF, supported_dtype
+from numconv.problem import FIRST, HALF, LAST, layout_of, supported_dtype
 
 BLOCK = 1 << 14  # elements: float32 input, output and a few temporaries of one block stay in a 1 MiB cache
 
@@ -38,13 +38,23 @@ def real(name: str, x: Any) -> tuple[np.ndarray, np.dtype, np.dtype]:
     return x, np.dtype(np.float32) if dtype.name in HALF else dtype, dtype
 
 
+def channels_last(data_format: str | None, ndim: int) -> bool:
+    """Whether channels come last, in an array of any number `ndim` of spatial axes."""
+    if data_format in (None, FIRST, LAST):
+        return data_format == LAST
+    return layout_of(data_format, min(max(ndim, 1), 3)) == LAST
+
+
 def blockwise(function: Callable[[np.ndarray], np.ndarray], x: np.ndarray, out: np.ndarray, work: np.dtype) -> None:
     """Write `function(x)`, computed in `work` a block at a time, into `out`, which may be `x`."""
-    flags = ["buffered", "external_loop", "zerosize_ok", "copy_if_overlap"]
-    operands = [["readonly", "overlap_assume_elementwise"], ["writeonly", "overlap_assume_elementwise"]]
-    with (
-        np.errstate(all="ignore"),
-        np.nditer([x, out], flags, operands, [work, work], casting="same_kind", buffersize=BLOCK) as blocks,  # type: ignore[arg-type]
-    ):
+    iterator = np.nditer(
+        (x, out),
+        flags=["buffered", "external_loop", "zerosize_ok", "copy_if_overlap"],
+        op_flags=[["readonly", "overlap_assume_elementwise"], ["writeonly", "overlap_assume_elementwise"]],
+        op_dtypes=[work, work],
+        casting="same_kind",
+        buffersize=BLOCK,
+    )
+    with np.errstate(all="ignore"), iterator as blocks:
         for source, target in blocks:
             target[...] = function(source)

@@ -1,4 +1,4 @@
-"""Moving elements about: padding, im2col and col2im, interpolation, pixel and channel shuffles."""
+"""Moving elements about: padding, im2col and col2im, pixel and channel shuffles; interpolation has its own file."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from numconv.ops.elementwise import movable, real
-from numconv.problem import LAST, integer, layout_of, pairs, per_axis, window_output_size
+from numconv.ops.elementwise import channels_last, movable
+from numconv.ops.interpolation import interpolate
+from numconv.problem import HALF, LAST, integer, layout_of, pairs, per_axis, window_output_size
+
+__all__ = ["channel_shuffle", "fold", "interpolate", "pad", "pixel_shuffle", "pixel_unshuffle", "unfold"]
 
 _PAD_MODES = ("constant", "reflect", "replicate", "circular")
 
@@ -47,11 +50,10 @@ def pad(x: Any, pad: Any, mode: str = "constant", value: float | None = 0) -> np
     around = _pad_pairs(pad, x.ndim)
     if mode not in _PAD_MODES:
         raise ValueError(f"mode must be one of {_PAD_MODES}, got {mode!r}")
-    shape = tuple(n + before + after for n, (before, after) in zip(x.shape, around))
-    if min(shape, default=0) < 0:
-        raise ValueError(f"pad takes away more than there is: got {pad!r} for shape {x.shape}")
+    if any(n + min(before, 0) + min(after, 0) < 0 for n, (before, after) in zip(x.shape, around)):
+        raise ValueError(f"pad must take away no more than there is, got {pad!r} for shape {x.shape}")
     if mode == "constant":
-        return _pad_constant(x, shape, around, value)
+        return _pad_constant(x, around, value)
     if value is not None and value != 0:
         raise ValueError(f"value must not be given in mode {mode!r}, got {value!r}")
     sources = [_pad_source(n, pair, mode) for n, pair in zip(x.shape, around)]
@@ -66,7 +68,7 @@ def _pad_pairs(pad: Any, ndim: int) -> list[tuple[int, int]]:
     """A (before, after) pair for each axis of the array."""
     entries = list(pad) if isinstance(pad, Iterable) and not isinstance(pad, (str, bytes)) else [pad]
     if entries and all(isinstance(e, Iterable) for e in entries):
-        nested = [per_axis("pad", e, 2) for e in entries]
+        nested = [(before, after) for before, after in (per_axis("pad", e, 2) for e in entries)]
     else:
         flat = [integer("pad", e) for e in entries]
         if len(flat) % 2:
@@ -74,15 +76,16 @@ def _pad_pairs(pad: Any, ndim: int) -> list[tuple[int, int]]:
         nested = list(zip(flat[::2], flat[1::2]))[::-1]
     if len(nested) > ndim:
         raise ValueError(f"pad must have at most {ndim} pairs, one for each axis of x, got {pad!r}")
-    return [(0, 0)] * (ndim - len(nested)) + [(before, after) for before, after in nested]
+    return [(0, 0)] * (ndim - len(nested)) + nested
 
 
-def _pad_constant(x: np.ndarray, shape: tuple[int, ...], around: list[tuple[int, int]], value: Any) -> np.ndarray:
+def _pad_constant(x: np.ndarray, around: Sequence[tuple[int, int]], value: Any) -> np.ndarray:
     value = 0 if value is None else value
     if x.dtype.kind in "iu":
         limits = np.iinfo(x.dtype)
         if not (limits.min <= value <= limits.max and int(value) == value):
             raise ValueError(f"value must be one of x's dtype {x.dtype}, got {value!r}")
+    shape = tuple(n + before + after for n, (before, after) in zip(x.shape, around))
     padded = np.full(shape, value, x.dtype)
     target = tuple(slice(max(before, 0), n - max(after, 0)) for n, (before, after) in zip(shape, around))
     source = tuple(slice(max(-before, 0), n - max(-after, 0)) for n, (before, after) in zip(x.shape, around))
@@ -92,12 +95,14 @@ def _pad_constant(x: np.ndarray, shape: tuple[int, ...], around: list[tuple[int,
 
 def _pad_source(n: int, pair: tuple[int, int], mode: str) -> np.ndarray:
     """Which element of an axis of length n each element of the padded axis repeats."""
-    most = {"reflect": n - 1, "circular": n, "replicate": math.inf if n else 0}[mode]
+    before, after = pair
+    left, right = max(-before, 0), n - max(-after, 0)
+    most = {"reflect": n - 1, "circular": right - left, "replicate": math.inf if n else 0}[mode]
     if max(pair) > max(most, 0):
         raise ValueError(f"pad must be at most {most} in mode {mode!r} along an axis of length {n}, got {pair}")
-    index = np.arange(-pair[0], n + pair[1])
-    if mode == "circular":
-        return index % max(n, 1)
+    index = np.arange(-before, n + after)
+    if mode == "circular":  # repeats what is left after cropping
+        return left + (index - left) % max(right - left, 1)
     if mode == "replicate":
         return index.clip(0, n - 1)
     index = np.abs(index)
@@ -134,29 +139,26 @@ def unfold(
         If an option is not made of integers.
     """
     x = movable("x", x)
-    ndim = _unfold_axes(kernel_size, data_format, {2: 1, 5: 3}.get(x.ndim, 2))
+    ndim = _spatial_axes(kernel_size, data_format, {2: 1, 5: 3}.get(x.ndim, 2))
     last = layout_of(data_format, ndim) == LAST
     if x.ndim not in (ndim + 1, ndim + 2):
         raise ValueError(f"x must have {ndim + 1} or {ndim + 2} axes for {ndim} spatial axes, got shape {x.shape}")
-    first = x.ndim - ndim - (not last)  # of the spatial axes, once channels stand before them
-    first = x.ndim - ndim
-    kernel, dilations, strides, around = _window_options(ndim, kernel_size, dilation, stride, padding)
+    channel = x.ndim - ndim - 1
     if last:
-        x = np.moveaxis(x, -1, -ndim - 1)
-    _window_counts("x", x.shape[first:], kernel, dilations, strides, around)
+        x = np.moveaxis(x, -1, channel)
+    spatial = tuple(range(channel + 1, x.ndim))
+    kernel, dilations, strides, around = _window_options(ndim, kernel_size, dilation, stride, padding)
+    counts = _window_counts(x.shape[channel + 1 :], kernel, dilations, strides, around)
 
     if any(map(any, around)):
         x = pad(x, around)
-    axes = tuple(range(first, x.ndim))
     spans = tuple(d * (k - 1) + 1 for k, d in zip(kernel, dilations))
-    windows = np.lib.stride_tricks.sliding_window_view(x, spans, axes)
-    steps = (*strides, *dilations)
-    windows = windows[(..., *(slice(None, None, step) for step in steps))]
-    counts = windows.shape[-2 * ndim : -ndim]
-    windows = np.moveaxis(windows, axes, tuple(range(first - 1, first - 1 + ndim)) if last else tuple(range(-ndim, 0)))
-    columns = np.array(windows, order="C", copy=True)
-    rows = (x.shape[first - 1] * math.prod(kernel), math.prod(counts))
-    return columns.reshape(*x.shape[: first - 1], *(rows[::-1] if last else rows))
+    windows = np.lib.stride_tricks.sliding_window_view(x, spans, spatial)
+    windows = windows[_index(slice(None, None, step) for step in strides + dilations)]
+    windows = np.moveaxis(windows, channel, channel + ndim) if last else np.moveaxis(windows, spatial, _tail(ndim))
+    rows, length = x.shape[channel] * math.prod(kernel), math.prod(counts)
+    shape = (length, rows) if last else (rows, length)
+    return np.array(windows, order="C").reshape(*x.shape[:channel], *shape)
 
 
 def fold(
@@ -196,29 +198,199 @@ def fold(
     x = movable("x", x)
     if x.dtype == np.bool_:
         raise TypeError("x must be of a dtype that can be added, got bool")
-    sized = output_size if _is_sequence(output_size) else kernel_size
-    ndim = _unfold_axes(sized, data_format, 2)
+    sized = output_size if isinstance(output_size, Iterable) else kernel_size
+    ndim = _spatial_axes(sized, data_format, 2)
     last = layout_of(data_format, ndim) == LAST
     kernel, dilations, strides, around = _window_options(ndim, kernel_size, dilation, stride, padding)
     size = per_axis("output_size", output_size, ndim, 1)
-    counts = _window_counts("output_size", size, kernel, dilations, strides, around)
+    counts = _window_counts(size, kernel, dilations, strides, around)
     if x.ndim not in (2, 3):
         raise ValueError(f"x must have 2 or 3 axes, got shape {x.shape}")
-    rows, length = x.shape[: -3 : -1] if last else x.shape[-2:]
-    taps = math.prod(kernel)
-    if rows % taps:
-        raise ValueError(f"x must have a multiple of prod(kernel_size) = {taps} rows, got {rows} in shape {x.shape}")
+    *batch, rows, length = x.swapaxes(-1, -2).shape if last else x.shape
+    channels = rows // math.prod(kernel)
+    if rows % math.prod(kernel):
+        raise ValueError(f"x must have prod(kernel_size) rows a channel, got {rows} for {kernel} in shape {x.shape}")
     if length != math.prod(counts):
-        raise ValueError(f"x must have one column for each of the {counts} windows, got {length} in shape {x.shape}")
+        raise ValueError(f"x must have a column for each of the {counts} windows, got {length} in shape {x.shape}")
 
-    result, batch, channels = x.dtype, x.shape[:-2], rows // taps
-    work = np.dtype(np.float32) if result.itemsize == 2 and result.kind in "fV" else result
-    lead = (slice(None),) * len(batch)
     padded = [n + before + after for n, (before, after) in zip(size, around)]
+    work = np.dtype(np.float32) if x.dtype.name in HALF else x.dtype
     if last:
-        columns = x.reshape(*batch, *counts, channels, *kernel)
-        image, tail = np.zeros((*batch, *padded, channels), work), (slice(None),)
+        columns = np.moveaxis(x.reshape(*batch, *counts, channels, *kernel), _tail(2 * ndim + 1)[:ndim], _tail(ndim))
+        image = np.moveaxis(np.zeros((*batch, *padded, channels), work), -1, -ndim - 1)
     else:
-        columns = np.moveaxis(x.reshape(*batch, channels, *kernel, *counts), ..., ...)
-        image, tail = np.zeros((*batch, channels, *padded), work), ()
-    return columns
+        columns = x.reshape(*batch, channels, *kernel, *counts)
+        image = np.zeros((*batch, channels, *padded), work)
+    with np.errstate(all="ignore"):
+        for tap in product(*map(range, kernel)):
+            starts = [t * d for t, d in zip(tap, dilations)]
+            place = _index(slice(i, i + (n - 1) * s + 1, s) for i, n, s in zip(starts, counts, strides))
+            image[place] += columns[_index([*tap, *(slice(None),) * ndim])]
+        image = image[_index(slice(before, before + n) for n, (before, _) in zip(size, around))]
+        return np.moveaxis(image, -ndim - 1, -1 if last else -ndim - 1).astype(x.dtype, order="C", copy=False)
+
+
+def _index(entries: Iterable[Any]) -> tuple[Any, ...]:
+    """An index for the last axes."""
+    return (..., *entries)
+
+
+def _tail(count: int) -> tuple[int, ...]:
+    """The last `count` axes."""
+    return tuple(range(-count, 0))
+
+
+def _spatial_axes(size: Any, data_format: str | None, otherwise: int) -> int:
+    """Number of spatial axes: entries of `size`, or what `data_format` names."""
+    if isinstance(size, Iterable) and len(entries := tuple(size)) > 1:
+        ndim = len(entries)
+    elif isinstance(data_format, str) and data_format.startswith("N"):
+        ndim = len(data_format) - 2
+    else:
+        ndim = 1 if isinstance(size, Iterable) else otherwise
+    if not 1 <= ndim <= 3:
+        raise ValueError(f"there must be 1 to 3 spatial axes, got {size!r} with data_format {data_format!r}")
+    return ndim
+
+
+def _window_options(
+    ndim: int, kernel_size: Any, dilation: Any, stride: Any, padding: Any
+) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], tuple[tuple[int, int], ...]]:
+    kernel = per_axis("kernel_size", kernel_size, ndim, 1)
+    dilations, strides = per_axis("dilation", dilation, ndim, 1), per_axis("stride", stride, ndim, 1)
+    return kernel, dilations, strides, pairs("padding", padding, ndim)
+
+
+def _window_counts(
+    size: Sequence[int],
+    kernel: Sequence[int],
+    dilation: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[tuple[int, int]],
+) -> tuple[int, ...]:
+    """Windows along each axis, at least one."""
+    counts = tuple(
+        window_output_size(n, k, s, *pair, d) for n, k, s, pair, d in zip(size, kernel, stride, padding, dilation)
+    )
+    if min(counts) < 1:
+        raise ValueError(
+            f"kernel_size {tuple(kernel)} with dilation {tuple(dilation)} is larger than the padded image: "
+            f"size {tuple(size)}, padding {tuple(padding)}"
+        )
+    return counts
+
+
+def pixel_shuffle(x: Any, upscale_factor: int, *, data_format: str | None = None) -> np.ndarray:
+    """Spread channels over space (Shi et al. 2016): y[c, r h + i, r w + j] = x[c r r + i r + j, h, w].
+
+    Parameters
+    ----------
+    x : array_like, shape (..., C r r, H, W)
+        Any dtype. (..., H, W, C r r) with a channels-last format.
+    upscale_factor : int
+        r.
+    data_format : str, optional
+
+    Returns
+    -------
+    ndarray, shape (..., C, H r, W r), channels last where asked for
+
+    Raises
+    ------
+    ValueError
+        If `x` has fewer than three axes, or the number of channels is no multiple of r r.
+    TypeError
+        If `upscale_factor` is no integer.
+    """
+    x = movable("x", x)
+    r = integer("upscale_factor", upscale_factor, 1)
+    last, batch, (c, h, w) = _picture(x, data_format)
+    if c % (r * r):
+        raise ValueError(f"x must have a multiple of upscale_factor**2 = {r * r} channels, got shape {x.shape}")
+    c //= r * r
+    parts = (h, w, c, r, r) if last else (c, r, r, h, w)
+    shape = (h * r, w * r, c) if last else (c, h * r, w * r)
+    return _rearranged(x, batch, parts, (0, 3, 1, 4, 2), shape)
+
+
+def pixel_unshuffle(x: Any, downscale_factor: int, *, data_format: str | None = None) -> np.ndarray:
+    """Gather r by r pixels into channels, the inverse of `pixel_shuffle`.
+
+    Parameters
+    ----------
+    x : array_like, shape (..., C, H r, W r)
+        Any dtype. (..., H r, W r, C) with a channels-last format.
+    downscale_factor : int
+        r.
+    data_format : str, optional
+
+    Returns
+    -------
+    ndarray, shape (..., C r r, H, W), channels last where asked for
+
+    Raises
+    ------
+    ValueError
+        If `x` has fewer than three axes, or height or width is no multiple of r.
+    TypeError
+        If `downscale_factor` is no integer.
+    """
+    x = movable("x", x)
+    r = integer("downscale_factor", downscale_factor, 1)
+    last, batch, (c, h, w) = _picture(x, data_format)
+    if h % r or w % r:
+        raise ValueError(f"x must have height and width that downscale_factor {r} divides, got shape {x.shape}")
+    h, w = h // r, w // r
+    parts = (h, r, w, r, c) if last else (c, h, r, w, r)
+    shape = (h, w, c * r * r) if last else (c * r * r, h, w)
+    return _rearranged(x, batch, parts, (0, 2, 4, 1, 3), shape)
+
+
+def channel_shuffle(x: Any, groups: int, *, data_format: str | None = None) -> np.ndarray:
+    """Interleave the channels of several groups (Zhang et al. 2018): channel c of group g becomes c groups + g.
+
+    Parameters
+    ----------
+    x : array_like, shape (N, C, ...)
+        Of three axes or more, of any dtype. (N, ..., C) with a channels-last format.
+    groups : int
+    data_format : str, optional
+
+    Returns
+    -------
+    ndarray
+        A new array of `x`'s shape and dtype.
+
+    Raises
+    ------
+    ValueError
+        If `x` has fewer than three axes, or `groups` does not divide the channels.
+    TypeError
+        If `groups` is no integer.
+    """
+    x = movable("x", x)
+    groups = integer("groups", groups, 1)
+    if x.ndim < 3:
+        raise ValueError(f"x must have at least 3 axes, got shape {x.shape}")
+    axis = x.ndim - 1 if channels_last(data_format, x.ndim - 2) else 1
+    if x.shape[axis] % groups:
+        raise ValueError(f"groups must divide x's {x.shape[axis]} channels, got {groups}")
+    parts = (*x.shape[:axis], groups, x.shape[axis] // groups, *x.shape[axis + 1 :])
+    return np.array(x.reshape(parts).swapaxes(axis, axis + 1), order="C").reshape(x.shape)
+
+
+def _picture(x: np.ndarray, data_format: str | None) -> tuple[bool, tuple[int, ...], tuple[int, ...]]:
+    """(channels last?, leading axes, (channels, height, width)) of a picture's shape."""
+    if x.ndim < 3:
+        raise ValueError(f"x must have at least 3 axes, got shape {x.shape}")
+    last = layout_of(data_format, 2) == LAST
+    *batch, a, b, c = x.shape
+    return last, tuple(batch), (c, a, b) if last else (a, b, c)
+
+
+def _rearranged(
+    x: np.ndarray, batch: tuple[int, ...], parts: Sequence[int], order: Sequence[int], shape: Sequence[int]
+) -> np.ndarray:
+    """`x` with the axes after `batch` split into `parts`, reordered, and merged to `shape`, as a new array."""
+    axes = (*range(len(batch)), *(len(batch) + axis for axis in order))
+    return np.array(x.reshape(*batch, *parts).transpose(axes), order="C").reshape(*batch, *shape)

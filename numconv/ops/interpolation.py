@@ -1,0 +1,228 @@
+"""Resizing by interpolation, one axis after the other.
+
+Along each axis every output element is a weighted sum of a few input elements, its taps: an index and a weight, both
+of shape (out, taps). The rules for coordinates are those of PyTorch (aten/src/ATen/native/UpSample.h), rounding
+included: they are computed in the dtype of the sums, those of the nearest modes in float32.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any, SupportsFloat, SupportsIndex
+
+import numpy as np
+
+from numconv.ops.elementwise import channels_last, movable, real
+from numconv.problem import per_axis
+
+_AXES = {"linear": 1, "bilinear": 2, "bicubic": 2, "trilinear": 3}
+_MODES = ("nearest", "nearest-exact", "area", *_AXES)
+
+Taps = tuple[np.ndarray, np.ndarray]
+
+
+def interpolate(
+    x: Any,
+    size: Any = None,
+    scale_factor: Any = None,
+    mode: str = "nearest",
+    align_corners: bool | None = None,
+    recompute_scale_factor: bool | None = None,
+    antialias: bool = False,
+    *,
+    data_format: str | None = None,
+) -> np.ndarray:
+    """Resize the spatial axes of an array.
+
+    Parameters
+    ----------
+    x : array_like, shape (N, C, *spatial)
+        One to three spatial axes. Any dtype in the nearest modes; else a real one, where float16 and bfloat16 are
+        computed in float32 and rounded once, and integers give float64.
+    size : int or sequence of int, optional
+        Spatial shape of the result.
+    scale_factor : float or sequence of float, optional
+        Instead of `size`: the result has floor(n scale_factor) elements along an axis, and coordinates are scaled by
+        the factor itself unless `recompute_scale_factor`.
+    mode : str
+        "nearest", "nearest-exact" and "area" (the mean of what an output element covers) for any number of axes,
+        "linear" for one, "bilinear" and "bicubic" for two, "trilinear" for three.
+    align_corners : bool, optional
+        For the linear and cubic modes: whether the centres of the outermost elements coincide, instead of the
+        outer edges. Default False.
+    recompute_scale_factor : bool, optional
+        Whether coordinates are scaled by the ratio of the integer sizes where `scale_factor` is given.
+    antialias : bool
+        For "bilinear" and "bicubic": whether the filter widens when the result is smaller, as in Pillow.
+    data_format : str, optional
+
+    Returns
+    -------
+    ndarray
+        A new array.
+
+    Raises
+    ------
+    ValueError
+        If `x` has the wrong number of axes for `mode`, the options contradict each other, or an axis would be empty.
+    TypeError
+        If `x` is bool or complex in a mode that computes, or `size` is not made of integers.
+
+    Notes
+    -----
+    Where a weight is 0 the element is still multiplied: NaN and infinities spread to all taps.
+    """
+    if mode not in _MODES:
+        raise ValueError(f"mode must be one of {_MODES}, got {mode!r}")
+    nearest = mode.startswith("nearest")
+    if nearest:
+        x = movable("x", x)
+        work = result = x.dtype
+    else:
+        x, work, result = real("x", x)
+    ndim = x.ndim - 2
+    if not 1 <= ndim <= 3 or _AXES.get(mode, ndim) != ndim:
+        axes = f"{_AXES[mode] + 2}" if mode in _AXES else "3 to 5"
+        raise ValueError(f"x must have {axes} axes in mode {mode!r}, got shape {x.shape}")
+    if align_corners is not None and mode not in _AXES:
+        raise ValueError(f"align_corners must not be given in mode {mode!r}, got {align_corners!r}")
+    if antialias and mode not in ("bilinear", "bicubic"):
+        raise ValueError(f"antialias must be used with mode 'bilinear' or 'bicubic', got {mode!r}")
+    first = 1 if channels_last(data_format, ndim) else 2
+    spatial = x.shape[first : first + ndim]
+    recompute = bool(recompute_scale_factor) or (mode == "area" and size is None)
+    sizes, factors = _sizes(spatial, size, scale_factor, recompute, least=0 if mode == "area" else 1)
+    plan = zip(spatial, sizes, factors, range(first, first + ndim))
+
+    y = x.astype(work, copy=False)
+    with np.errstate(all="ignore"):
+        for n, out, factor, axis in sorted(plan, key=lambda entry: entry[1] / entry[0]):  # what shrinks comes first
+            if nearest:
+                y = y.take(_nearest(n, out, factor, exact=mode == "nearest-exact"), axis)
+            elif mode == "area":
+                y = _average(y, axis, out)
+            else:
+                y = _weighted(y, axis, *_taps(mode, n, out, factor, bool(align_corners), antialias, work))
+        return y.astype(result, copy=False)
+
+
+def _sizes(
+    spatial: tuple[int, ...], size: Any, scale_factor: Any, recompute: bool, least: int
+) -> tuple[tuple[int, ...], tuple[float | None, ...]]:
+    """The size of the result and the factor that scales coordinates (None: the ratio of sizes), an axis each."""
+    ndim = len(spatial)
+    factors: tuple[float | None, ...] = (None,) * ndim
+    if (size is None) == (scale_factor is None):
+        raise ValueError(f"exactly one of size and scale_factor must be given, got {size!r} and {scale_factor!r}")
+    if size is not None:
+        if recompute:
+            raise ValueError(f"recompute_scale_factor must come with scale_factor, got size {size!r}")
+        sizes = per_axis("size", size, ndim)
+    else:
+        factors = _factors(scale_factor, ndim)
+        sizes = tuple(int(n * factor) for n, factor in zip(spatial, factors))
+        if recompute:
+            factors = (None,) * ndim
+    if min(sizes) < least or min(spatial) < 1:
+        raise ValueError(f"size must be at least {least} and x must not be empty, got size {sizes} for {spatial}")
+    return sizes, factors
+
+
+def _factors(scale_factor: Any, ndim: int) -> tuple[float, ...]:
+    given = tuple(scale_factor) if isinstance(scale_factor, Iterable) else (scale_factor,) * ndim
+    if len(given) != ndim:
+        raise ValueError(f"scale_factor must be a number or {ndim} numbers, one for each axis, got {scale_factor!r}")
+    for factor in given:
+        if isinstance(factor, (bool, str)) or not isinstance(factor, (SupportsFloat, SupportsIndex)):
+            raise TypeError(f"scale_factor must be made of numbers, got {scale_factor!r}")
+        if not 0 < float(factor) < math.inf:
+            raise ValueError(f"scale_factor must be positive and finite, got {scale_factor!r}")
+    return tuple(float(factor) for factor in given)
+
+
+def _nearest(n: int, out: int, factor: float | None, exact: bool) -> np.ndarray:
+    """The one tap of each output element."""
+    position = np.arange(out)
+    if not exact and out in (n, 2 * n):
+        return position // (out // n)
+    scale = np.float32(1 / factor) if factor else np.float32(n) / np.float32(out)
+    place = (position.astype(np.float32) + np.float32(0.5 if exact else 0)) * scale
+    return np.minimum(np.floor(place).astype(np.int64), n - 1)
+
+
+def _taps(
+    mode: str, n: int, out: int, factor: float | None, align_corners: bool, antialias: bool, work: np.dtype
+) -> Taps:
+    number = work.type
+    if align_corners:
+        scale = number(n - 1) / number(max(out - 1, 1)) if out > 1 else number(0)
+    else:
+        scale = number(1 / factor) if factor else number(n) / number(out)
+    centre = np.arange(out).astype(work) + number(0.5)
+    if antialias:
+        return _antialiased(n, centre * scale, scale, *((_triangle, 1) if mode == "bilinear" else (_keys, 2)))
+    place = (centre - number(0.5)) * scale if align_corners else centre * scale - number(0.5)
+    return _cubic(n, place) if mode == "bicubic" else _linear(n, np.maximum(place, 0))
+
+
+def _linear(n: int, place: np.ndarray) -> Taps:
+    index = np.minimum(np.floor(place).astype(np.int64), n - 1)
+    right = (place - index).clip(0, 1).astype(place.dtype)
+    return np.stack([index, np.minimum(index + 1, n - 1)], 1), np.stack([1 - right, right], 1)
+
+
+def _cubic(n: int, place: np.ndarray) -> Taps:
+    index = np.minimum(np.floor(place).astype(np.int64), n - 1)
+    taps = np.arange(-1, 3)
+    distance = (place - index).clip(0, 1).astype(place.dtype)[:, None] - taps.astype(place.dtype)
+    return (index[:, None] + taps).clip(0, n - 1), _keys(np.abs(distance), -0.75)
+
+
+def _keys(distance: np.ndarray, a: float = -0.5) -> np.ndarray:
+    """The cubic kernel of R. G. Keys (IEEE Trans. ASSP 29, 1981), 0 from distance 2 on."""
+    near = ((a + 2) * distance - (a + 3)) * distance * distance + 1
+    far = ((a * distance - 5 * a) * distance + 8 * a) * distance - 4 * a
+    return np.where(distance < 1, near, np.where(distance < 2, far, 0))
+
+
+def _triangle(distance: np.ndarray) -> np.ndarray:
+    return np.maximum(1 - distance, 0)
+
+
+def _antialiased(
+    n: int, centre: np.ndarray, scale: Any, kernel: Callable[[np.ndarray], np.ndarray], reach: int
+) -> Taps:
+    """Taps of a kernel of half width `reach`, stretched where the result is smaller, as Pillow's resize does."""
+    stretch = max(scale, centre.dtype.type(1))
+    start = np.maximum((centre - reach * stretch + 0.5).astype(np.int64), 0)
+    stop = np.minimum((centre + reach * stretch + 0.5).astype(np.int64), n)
+    index = start[:, None] + np.arange(max((stop - start).max(initial=1), 1))
+    distance = np.abs(index.astype(centre.dtype) - centre[:, None] + 0.5) / stretch
+    weight = np.where(index < stop[:, None], kernel(distance), 0)
+    total = weight.sum(axis=1, keepdims=True)
+    return np.where(index < stop[:, None], index, -1), weight / np.where(total == 0, 1, total)
+
+
+def _average(x: np.ndarray, axis: int, out: int) -> np.ndarray:
+    """The mean of elements floor(i n / out) to ceil((i + 1) n / out)."""
+    n, position = x.shape[axis], np.arange(out)
+    start, stop = position * n // max(out, 1), -(-(position + 1) * n // max(out, 1))
+    index = start[:, None] + np.arange((stop - start).max(initial=1))
+    total = _weighted(x, axis, np.where(index < stop[:, None], index, -1), np.ones(index.shape, x.dtype))
+    return total / _along(stop - start, x.ndim - axis).astype(x.dtype)
+
+
+def _weighted(x: np.ndarray, axis: int, index: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """The sum over taps t of weight[:, t] x[index[:, t]] along an axis; index -1 is no tap at all."""
+    y = np.zeros((*x.shape[:axis], len(index), *x.shape[axis + 1 :]), x.dtype)
+    for source, factor in zip(index.T, weight.T):
+        live = slice(None) if source.min(initial=0) >= 0 else source >= 0
+        place = (slice(None),) * axis + (live,)
+        y[place] += x.take(source[live], axis) * _along(factor[live], x.ndim - axis)
+    return y
+
+
+def _along(vector: np.ndarray, axes: int) -> np.ndarray:
+    """`vector` along the first of the last `axes` axes of an array."""
+    return vector.reshape(-1, *(1,) * (axes - 1))

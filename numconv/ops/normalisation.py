@@ -1,0 +1,301 @@
+"""Normalisation and dropout.
+
+Statistics are summed in float64 from the squared differences to the mean, so that data far from zero keep their
+variance; the mean is subtracted in two parts, its rounded value and what that lacks.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from numconv.ops.elementwise import channels_last, real
+from numconv.problem import integer, per_axis
+
+
+def batch_norm(
+    x: Any,
+    running_mean: Any,
+    running_var: Any,
+    weight: Any = None,
+    bias: Any = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+    *,
+    data_format: str | None = None,
+) -> np.ndarray:
+    """(x - mean) / sqrt(var + eps) * weight + bias for each channel (Ioffe and Szegedy 2015).
+
+    Parameters
+    ----------
+    x : array_like, shape (N, C, *spatial)
+        (N, *spatial, C) with a channels-last format. float16 and bfloat16 are computed in float32 and rounded once.
+    running_mean, running_var : array_like, shape (C,), or both None
+        Used in evaluation. In training they are float arrays and **updated in place**:
+        `running = (1 - momentum) running + momentum batch`, where the batch's variance is divided by count - 1.
+    weight, bias : array_like, shape (C,), optional
+    training : bool
+        Whether to normalise by the batch's own mean and variance (divided by its count).
+    momentum, eps : float
+    data_format : str, optional
+
+    Returns
+    -------
+    ndarray
+        Of `x`'s shape and dtype; float64 for integers.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit, only one running statistic is given or none in evaluation, `eps` is negative (in
+        training: not positive), or there is one value a channel in training.
+    TypeError
+        For bool and complex arrays, and for running statistics that training cannot write to.
+    """
+    x, work, result = real("x", x)
+    if x.ndim < 2 and x.shape != (0,):  # PyTorch takes an empty vector
+        raise ValueError(f"x must have at least 2 axes, got shape {x.shape}")
+    channel = x.ndim - 1 if channels_last(data_format, x.ndim - 2) else min(1, x.ndim - 1)
+    axes = tuple(axis for axis in range(x.ndim) if axis != channel)
+    shape = tuple(n if axis == channel else 1 for axis, n in enumerate(x.shape))
+    channels, count = x.shape[channel], math.prod(x.shape[axis] for axis in axes)
+    if (running_mean is None) != (running_var is None):
+        raise ValueError("running_mean and running_var must be given together or not at all")
+    if running_mean is None and not training:
+        raise ValueError("running_mean and running_var must be given in evaluation, got None")
+    if not (eps > 0 if training else eps >= 0):
+        raise ValueError(f"eps must be {'positive in training' if training else 'at least 0'}, got {eps}")
+    if training and count == 1 and x.size:
+        raise ValueError(f"x must have more than one value a channel in training, got shape {x.shape}")
+    mean = _parameter("running_mean", running_mean, (channels,))
+    var = _parameter("running_var", running_var, (channels,))
+    scale = _parameter("weight", weight, (channels,), 1.0)
+    offset = _parameter("bias", bias, (channels,), 0.0)
+    if training and running_mean is not None:
+        for name, array in (("running_mean", running_mean), ("running_var", running_var)):
+            if not isinstance(array, np.ndarray) or array.dtype.kind not in "fV" or not array.flags.writeable:
+                raise TypeError(f"{name} must be a writable float array in training, got {type(array).__name__}")
+
+    x = x.astype(work, copy=False)
+    with np.errstate(all="ignore"):
+        if not training:
+            y = x - mean.reshape(shape).astype(work)
+            return _affine(y, (scale / np.sqrt(var + eps)).reshape(shape), offset.reshape(shape)).astype(
+                result, copy=False
+            )
+        if x.size == 0:
+            return np.empty(x.shape, result)
+        y, low, batch_mean, batch_var = _centred(x, axes)
+        if running_mean is not None:
+            running_mean[...] = (1 - momentum) * mean + momentum * batch_mean.ravel()
+            running_var[...] = (1 - momentum) * var + momentum * batch_var.ravel() * (count / (count - 1))
+        factor = scale.reshape(shape) / np.sqrt(batch_var + eps)
+        return _affine(y, factor, offset.reshape(shape) - low * factor).astype(result, copy=False)
+
+
+def group_norm(
+    x: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5, *, data_format: str | None = None
+) -> np.ndarray:
+    """Normalise each sample over groups of channels and space (Wu and He 2018).
+
+    Parameters
+    ----------
+    x : array_like, shape (N, C, *spatial)
+        Dtypes and channels-last formats as in `batch_norm`.
+    num_groups : int
+        Divides C. 1 normalises over all channels, C each channel by itself (instance normalisation).
+    weight, bias : array_like, shape (C,), optional
+    eps : float
+    data_format : str, optional
+
+    Returns
+    -------
+    ndarray
+        Of `x`'s shape and dtype; float64 for integers.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit, `num_groups` does not divide the channels, or there is one value
+        a group.
+    TypeError
+        For bool and complex arrays.
+    """
+    x, work, result = real("x", x)
+    num_groups = integer("num_groups", num_groups, 1)
+    if x.ndim < 2:
+        raise ValueError(f"x must have at least 2 axes, got shape {x.shape}")
+    last = channels_last(data_format, x.ndim - 2)
+    n, channels = x.shape[0], x.shape[-1 if last else 1]
+    if channels % num_groups:
+        raise ValueError(f"num_groups must divide x's {channels} channels, got {num_groups}")
+    parts: tuple[int, ...] = (num_groups, channels // num_groups)
+    if n * math.prod(x.shape[1:]) == num_groups:
+        raise ValueError(f"x must have more than one value a group, got shape {x.shape} with num_groups {num_groups}")
+    scale = _parameter("weight", weight, (channels,), 1.0)
+    offset = _parameter("bias", bias, (channels,), 0.0)
+    if x.size == 0:
+        return np.empty(x.shape, result)
+
+    area = math.prod(x.shape) // (n * channels)
+    split, axes, parts = ((n, area, *parts), (1, 3), parts) if last else ((n, *parts, area), (2, 3), (*parts, 1))
+    with np.errstate(all="ignore"):
+        y, low, _, var = _centred(x.astype(work, copy=False).reshape(split), axes)
+        factor = scale.reshape(parts) / np.sqrt(var + eps)
+        return _affine(y, factor, offset.reshape(parts) - low * factor).reshape(x.shape).astype(result, copy=False)
+
+
+def layer_norm(x: Any, normalized_shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> np.ndarray:
+    """Normalise over the last axes (Ba, Kiros and Hinton 2016).
+
+    Parameters
+    ----------
+    x : array_like, shape (..., *normalized_shape)
+        Dtypes as in `batch_norm`.
+    normalized_shape : int or sequence of int
+    weight, bias : array_like, shape normalized_shape, optional
+    eps : float
+
+    Returns
+    -------
+    ndarray
+        Of `x`'s shape and dtype; float64 for integers.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit or `normalized_shape` is empty.
+    TypeError
+        For bool and complex arrays.
+    """
+    x, work, result = real("x", x)
+    shape = per_axis("normalized_shape", normalized_shape, len(normalized_shape) if np.ndim(normalized_shape) else 1)
+    if not shape or x.shape[-len(shape) :] != shape:
+        raise ValueError(f"normalized_shape must be x's last axes, got {normalized_shape!r} for shape {x.shape}")
+    scale = _parameter("weight", weight, shape, 1.0)
+    offset = _parameter("bias", bias, shape, 0.0)
+    if x.size == 0:
+        return np.empty(x.shape, result)
+    with np.errstate(all="ignore"):
+        y, low, _, var = _centred(x.astype(work, copy=False), tuple(range(x.ndim - len(shape), x.ndim)))
+        factor = 1 / np.sqrt(var + eps)
+        y = _affine(y, factor, -low * factor)
+        if weight is not None or bias is not None:
+            y = _affine(y, scale, offset)
+        return y.astype(result, copy=False)
+
+
+def local_response_norm(
+    x: Any, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0, *, data_format: str | None = None
+) -> np.ndarray:
+    """x / (k + alpha mean)^beta, with the mean of the squares of `size` neighbouring channels.
+
+    The window of channel c is c - size // 2 to c + (size - 1) // 2; channels outside count as zeros
+    (Krizhevsky, Sutskever and Hinton 2012, with alpha divided by `size` as in PyTorch).
+
+    Parameters
+    ----------
+    x : array_like, shape (N, C, *spatial)
+        Of three axes or more. Dtypes and channels-last formats as in `batch_norm`.
+    size : int
+    alpha, beta, k : float
+    data_format : str, optional
+
+    Returns
+    -------
+    ndarray
+        Of `x`'s shape and dtype; float64 for integers.
+
+    Raises
+    ------
+    ValueError
+        If `x` has fewer than three axes or `size` is not positive.
+    TypeError
+        For bool and complex arrays.
+    """
+    x, work, result = real("x", x)
+    size = integer("size", size, 1)
+    if x.ndim < 3:
+        raise ValueError(f"x must have at least 3 axes, got shape {x.shape}")
+    channel = x.ndim - 1 if channels_last(data_format, x.ndim - 2) else 1
+    channels = x.shape[channel]
+    x = x.astype(work, copy=False)
+    with np.errstate(all="ignore"):
+        squares = np.moveaxis(np.square(x), channel, 0)
+        total = np.zeros_like(squares)
+        for shift in range(-min(size // 2, channels), min((size - 1) // 2, channels) + 1):
+            inside = slice(max(-shift, 0), channels - max(shift, 0))
+            total[inside] += squares[max(shift, 0) : channels - max(-shift, 0)]
+        total *= alpha / size
+        total += k
+        return (x / np.moveaxis(total**beta, 0, channel)).astype(result, order="C", copy=False)
+
+
+def dropout(x: Any, p: float = 0.5, training: bool = True, *, rng: np.random.Generator | None = None) -> np.ndarray:
+    """Zero each element with probability `p` and scale the others by 1 / (1 - p) (Srivastava et al. 2014).
+
+    Parameters
+    ----------
+    x : array_like
+        Dtypes as in `batch_norm`.
+    p : float
+        1 gives zeros.
+    training : bool
+        If false, a copy of `x`.
+    rng : numpy.random.Generator, optional
+        Default: a fresh one, seeded by the system.
+
+    Returns
+    -------
+    ndarray
+        Of `x`'s shape and dtype; float64 for integers.
+
+    Raises
+    ------
+    ValueError
+        If `p` is not between 0 and 1.
+    TypeError
+        For bool and complex `x`, or an `rng` that is no Generator.
+    """
+    x, work, result = real("x", x)
+    if not 0 <= p <= 1:
+        raise ValueError(f"p must be between 0 and 1, got {p!r}")
+    if rng is None:
+        rng = np.random.default_rng()
+    if not isinstance(rng, np.random.Generator):
+        raise TypeError(f"rng must be a numpy.random.Generator, got {type(rng).__name__}")
+    if not training or p == 0:
+        return x.astype(result)
+    keep = rng.random(x.shape, np.float32) >= p
+    with np.errstate(all="ignore"):
+        scaled = np.divide(x, 1 - p, where=keep, out=np.zeros(x.shape, work), dtype=work)
+        return scaled.astype(result, copy=False)
+
+
+def _parameter(name: str, value: Any, shape: tuple[int, ...], default: float = 0.0) -> np.ndarray:
+    """A parameter in float64, or `default` where there is none."""
+    if value is None:
+        return np.full(shape, default)
+    array, _, _ = real(name, value)
+    if array.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
+    return array.astype(np.float64)
+
+
+def _centred(x: np.ndarray, axes: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """x - high as a new array; low, where high + low is the mean over `axes`; that mean; the variance."""
+    mean: Any = np.mean(x, axes, dtype=np.float64, keepdims=True)
+    high = mean.astype(x.dtype)
+    low = mean - high
+    y = x - high
+    return y, low, mean, np.mean(np.square(y, dtype=np.float64), axes, keepdims=True) - np.square(low)
+
+
+def _affine(y: np.ndarray, factor: np.ndarray, offset: np.ndarray) -> np.ndarray:
+    """y * factor + offset in place."""
+    y *= factor.astype(y.dtype, copy=False)
+    y += offset.astype(y.dtype, copy=False)
+    return y
