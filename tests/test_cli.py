@@ -1,0 +1,270 @@
+"""The program: the arithmetic it prints, what its commands do, how it refuses."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import numconv as nc
+from numconv.cli import COMMANDS, main
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ("conv --input 6 --kernel 3", ["out = floor((6 + 2·0 − 1·(3 − 1) − 1) / 1) + 1 = 4", "6x6 → 4x4"]),
+        (
+            "conv --input 28x31 --kernel 5 --padding 2 --stride 3",
+            [
+                "height: out = floor((28 + 2·2 − 1·(5 − 1) − 1) / 3) + 1 = 10",
+                "width: out = floor((31 + 2·2 − 1·(5 − 1) − 1) / 3) + 1 = 11",
+                "28x31 → 10x11",
+            ],
+        ),
+        ("conv --input 227 --kernel 11 --stride 4", ["out = floor((227 + 2·0 − 1·(11 − 1) − 1) / 4) + 1 = 55"]),
+        ("conv --kernel 3 --dilation 2", ["effective kernel = 2·(3 − 1) + 1 = 5"]),
+        (
+            "field 3 3:1:2 3:1:4",
+            [
+                "layer 1: receptive field = 1 + 1·(3 − 1)·1 = 3",
+                "layer 2: receptive field = 3 + 2·(3 − 1)·1 = 7",
+                "layer 3: receptive field = 7 + 4·(3 − 1)·1 = 15",
+            ],
+        ),
+        ("field 7:2 3:2 3", ["layer 3: receptive field = 11 + 1·(3 − 1)·4 = 19"]),
+        ("conv --kernel 3 --in-channels 16 --out-channels 32 --bias", ["parameters = 32·16·3·3 + 32 = 4,640"]),
+        (
+            "conv --kernel 3 --in-channels 64 --out-channels 64 --groups 8",
+            ["parameters = 64·(64/8)·3·3 = 4,608 against 36,864 in one group"],
+        ),
+        (
+            "conv --kernel 3 --in-channels 16 --out-channels 32 --separable depthwise",
+            ["depthwise separable: parameters = 144 + 512 = 656 against 4,608"],
+        ),
+        (
+            "conv --input 7 --kernel 3 --in-channels 3 --out-channels 128 --separable depthwise",
+            [
+                "multiply-adds = 128·5·5 · 3·3·3 = 86,400",
+                "depthwise separable: multiplications = 675 + 9,600 = 10,275 against 86,400",
+            ],
+        ),
+        (
+            "conv --input 5 --kernel 3 --separable spatial",
+            [
+                "spatially separable: parameters = 3 + 3 = 6 against 9",
+                "spatially separable: multiplications = 45 + 27 = 72 against 81",
+            ],
+        ),
+        (
+            "conv --input 280x320 --kernel 1x2 --matrix",
+            [
+                "operations = 89,320 outputs · (2 + 1) = 267,960 multiplications and additions",
+                "as a matrix: 89,320 x 89,600 = 8,003,072,000 entries",
+            ],
+        ),
+        ("transposed --input 2 --kernel 3", ["out = (2 − 1)·1 − 2·0 + 1·(3 − 1) + 0 + 1 = 4", "2x2 → 4x4"]),
+        ("transposed --input 2 --kernel 3 --stride 2", ["out = (2 − 1)·2 − 2·0 + 1·(3 − 1) + 0 + 1 = 5", "2x2 → 5x5"]),
+        ("conv --input 224 --kernel 7 --stride 2 --padding same", ["out = ceil(224 / 2) = 112"]),
+        (
+            "conv --input 9 --kernel 3 --padding 1:2 --dims 1",
+            ["out = floor((9 + (1 + 2) − 1·(3 − 1) − 1) / 1) + 1 = 10"],
+        ),
+        ("conv --input 8 --kernel 3 --bias --dims 1", ["bytes = 72 of input, parameters and output (float32)"]),
+    ],
+)
+def test_shape_prints_the_formula_filled_in(arguments, expected, capsys):
+    assert main(["shape", *arguments.split()]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if line in expected] == expected
+
+
+@pytest.mark.parametrize(
+    ("size", "kernel", "options"),
+    [
+        ((112, 112), 3, {"stride": 2, "padding": 1}),
+        ((5, 7), 2, {"ceil_mode": True}),
+        ((6, 8), 3, {"stride": 4, "padding": 1, "ceil_mode": True}),
+    ],
+)
+def test_shape_of_a_pooling_is_that_of_the_function(size, kernel, options, capsys):
+    out = nc.max_pool2d(np.zeros((1, 1, *size), np.float32), kernel, **options).shape[2:]
+    flags = [f"--{name.replace('_', '-')}" + ("" if value is True else f"={value}") for name, value in options.items()]
+    assert main(["shape", "pool", "--input", f"{size[0]}x{size[1]}", "--kernel", str(kernel), *flags]) == 0
+    assert f"{size[0]}x{size[1]} → {out[0]}x{out[1]}" in capsys.readouterr().out.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("", "COMMAND"),
+        ("nonsense", "nonsense"),
+        ("shape", "KIND"),
+        ("shape conv", "--kernel"),
+        ("shape conv --kernel 3 --input 2", "kernel_size"),
+        ("shape conv --kernel 3 --input 4xy", "4xy"),
+        ("shape conv --kernel 0", "kernel"),
+        ("shape conv --kernel 3 --input 2x2x2x2", "axes"),
+        ("shape conv --kernel 3x3 --input 1x2x3", "--kernel"),
+        ("shape conv --kernel 3 --in-channels 3 --groups 2", "groups"),
+        ("shape conv --kernel 3 --in-channels 4 --out-channels 4 --groups 2 --separable depthwise", "--groups 1"),
+        ("shape conv --kernel 3 --padding some", "some"),
+        ("shape conv --kernel 3 --dtype words", "words"),
+        ("shape transposed --input 2 --kernel 3 --padding 9", "padding"),
+        ("shape field 3:x", "3:x"),
+        ("filter missing.npy out.npy --kernel sobel", "missing.npy"),
+        ("filter missing.npy", "OUT"),
+        ("bench no-such-shape", "no-such-shape"),
+        ("warmup no_such_operation", "no_such_operation"),
+    ],
+)
+def test_bad_arguments_are_one_line_and_status_2(arguments, words, capsys):
+    try:
+        status = main(arguments.split())
+    except SystemExit as stop:
+        status = stop.code
+    captured = capsys.readouterr()
+    assert status == 2
+    assert captured.err.count("\n") == 1
+    assert words in captured.err
+    assert not captured.out
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_a_summary_and_an_example(command, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([command, "--help"])
+    assert stop.value.code == 0
+    shown = capsys.readouterr().out
+    assert COMMANDS[command].__doc__.splitlines()[0] in shown
+    assert f"\n  numconv {command}" in shown
+
+
+def python(*arguments, **options):
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False, **options)
+
+
+def test_module_is_the_same_program():
+    assert python("-m", "numconv", "--version").stdout == f"numconv {nc.__version__}\n"
+    failed = python("-m", "numconv", "filter", "missing.npy", "out.npy", "--kernel", "sobel")
+    assert failed.returncode == 2
+    assert failed.stderr == "numconv filter: missing.npy: No such file or directory\n"
+
+
+def test_a_reader_that_goes_away_is_no_error():
+    code = "import os, sys, numconv.cli; os.close(1); r, w = os.pipe(); os.dup2(w, 1); os.close(r); os.close(w);"
+    result = python("-c", f"{code} sys.exit(numconv.cli.main(['shape', 'field', '3']))")
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_without_the_demo_extra_the_demo_says_what_to_install(monkeypatch, capsys, tmp_path):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert main(["demo", "--out", str(tmp_path / "out")]) == 1
+    assert capsys.readouterr().err == "numconv demo: matplotlib is missing: pip install numconv[demo]\n"
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def grey():
+    return np.random.default_rng(0).integers(0, 256, (24, 31), dtype=np.uint8)
+
+
+def filtered(folder, image, kernel, suffix=".npy", boundary="reflect"):
+    from PIL import Image
+
+    source, target = folder / f"in{suffix}", folder / f"out{suffix}"
+    if suffix == ".npy":
+        np.save(source, image)
+    else:
+        Image.fromarray(image).save(source)
+    assert main(["filter", str(source), str(target), "--kernel", kernel, "--boundary", boundary]) == 0
+    return np.load(target) if suffix == ".npy" else np.asarray(Image.open(target))
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".png", ".tiff"])
+def test_filter_blurs_a_picture(grey, tmp_path, suffix):
+    expected = nc.filter(grey, nc.kernels.gaussian(1.5))
+    np.testing.assert_array_equal(filtered(tmp_path, grey, "gaussian:1.5", suffix), expected)
+
+
+def test_filter_takes_weights_from_a_file(grey, tmp_path):
+    weights = np.array([[0, 0.25, 0], [0.25, 0, 0.25], [0, 0.25, 0]])
+    np.save(tmp_path / "weights.npy", weights)
+    result = filtered(tmp_path, grey, str(tmp_path / "weights.npy"), boundary="nearest")
+    np.testing.assert_array_equal(result, nc.filter(grey, weights, "nearest"))
+
+
+@pytest.mark.parametrize("name", ["sobel", "prewitt", "scharr"])
+def test_filter_shows_an_edge_as_bright_as_its_step(name, tmp_path):
+    step = np.zeros((9, 10), np.uint8)
+    step[:, 5:] = 200
+    result = filtered(tmp_path, step, name)
+    assert np.all(result[:, 4:6] == 200)
+    assert not result[:, :4].any()
+    assert not result[:, 6:].any()
+
+
+def test_filter_keeps_transparency_and_depth(grey, tmp_path):
+    rgba = np.random.default_rng(1).integers(0, 256, (12, 13, 4), dtype=np.uint8)
+    result = filtered(tmp_path, rgba, "box:3", ".png")
+    np.testing.assert_array_equal(result[..., 3], rgba[..., 3])
+    np.testing.assert_array_equal(result[..., :3], nc.filter(rgba[..., :3], nc.kernels.box(3)))
+    deep = grey.astype(np.uint16) * 250
+    np.testing.assert_array_equal(filtered(tmp_path, deep, "box:3", ".png"), nc.filter(deep, nc.kernels.box(3)))
+
+
+@pytest.mark.parametrize(
+    ("kernel", "words"),
+    [
+        ("blurry", "blurry"),
+        ("gaussian:wide", "gaussian:wide"),
+        ("nowhere.npy", "nowhere.npy"),
+        ("gaussian:-1", "sigma"),
+    ],
+)
+def test_filter_refuses_what_is_no_kernel(grey, tmp_path, kernel, words, capsys):
+    np.save(tmp_path / "in.npy", grey)
+    assert main(["filter", str(tmp_path / "in.npy"), str(tmp_path / "out.npy"), "--kernel", kernel]) == 2
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "out.npy").exists()
+
+
+def test_filter_refuses_a_file_that_is_no_picture(tmp_path, capsys):
+    (tmp_path / "in.png").write_text("not a picture")
+    assert main(["filter", str(tmp_path / "in.png"), str(tmp_path / "out.png"), "--kernel", "sobel"]) == 2
+    assert "in.png" in capsys.readouterr().err
+
+
+def test_info_names_what_numconv_finds(capsys):
+    assert main(["info"]) == 0
+    shown = dict(line.split(":", 1) for line in capsys.readouterr().out.splitlines())
+    assert nc.__version__ in shown["numconv"]
+    assert "numba" in shown["libraries"]
+    assert "bits" in shown["vectors"]
+    assert shown["threads"].split(",")[0].strip() == str(nc.get_num_threads())
+    assert any(layer in shown["threads"] for layer in ("omp", "tbb", "workqueue"))
+    assert "pytest" in shown["extra test"]
+
+
+def test_bench_races_and_writes_its_figures(tmp_path, capsys):
+    assert main(["bench", "tiny/digits_3x3", "--quick", "--json", str(tmp_path / "race.json")]) == 0
+    header, row = capsys.readouterr().out.splitlines()
+    assert header.split()[:3] == ["shape", "auto", "plan"]
+    assert row.startswith("tiny/digits_3x3")
+    (record,) = json.loads((tmp_path / "race.json").read_text())
+    assert {"auto", "plan", "direct"} <= set(record["timings"])
+    assert all(t["error"] <= 5e-6 and t["seconds"] > 0 for t in record["timings"].values())
+
+
+def test_warmup_compiles_what_is_named(capsys, monkeypatch):
+    called = []
+    for name in ("conv1d", "conv_transpose1d", "conv1d_input", "conv1d_weight", "max_pool1d"):
+        original = getattr(nc, name)
+        spy = lambda *a, n=name, f=original, **k: (called.append((n, k["data_format"])), f(*a, **k))[1]  # noqa: E731
+        monkeypatch.setattr(nc, name, spy)
+    names = ["conv1d", "conv_transpose1d", "conv1d_input", "conv1d_weight", "max_pool1d"]
+    assert main(["warmup", *names, "--data-format", "NCHW", "NHWC"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in lines] == [f"{n} float32 {f}" for n in names for f in ("NCHW", "NHWC")]
+    assert set(called) == {(n, f) for n in names for f in (None, "channels_last")}
