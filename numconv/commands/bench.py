@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-PEERS, OURS = ("torch", "onnxruntime"), ("auto", "plan")
+PEERS, OURS = ("PyTorch", "ONNX Runtime"), ("auto", "plan")
 TOLERANCE = 5e-6  # DESIGN's bound for float32 in default precision
 
 
@@ -123,4 +123,4 @@ def cell(timing: Any) -> str:
 
 def line(name: str, cells: list[str], last: str) -> str:
     """One line of the table."""
-    return f"{name:<34}" + "".join(f"{text:>12}" for text in (*cells, last))
+    return f"{name:<34}" + "".join(f"{text:>14}" for text in (*cells, last))

@@ -178,7 +178,7 @@ def visible(result: np.ndarray, show: str = "as is") -> np.ndarray:
     if show == "magnitude":
         result = result / np.quantile(result, 0.995)
     elif show == "signed":
-        result = 0.5 + 0.5 * result / np.quantile(np.abs(result), 0.995)
+        result = 0.5 + 0.5 * result / np.quantile(np.abs(result), 0.98)
     elif show == "blocks":
         result = result.repeat(8, 0).repeat(8, 1)
     return np.rint(255 * np.clip(result, 0, 1)).astype(np.uint8)

@@ -42,7 +42,7 @@ def torch_way(operation: str, x: np.ndarray, weight: np.ndarray, options: dict[s
         with torch.inference_mode():
             return function(*tensors, **options)
 
-    return Contender("torch", call)
+    return Contender("PyTorch", call)
 
 
 def onnxruntime_way(operation: str, x: np.ndarray, weight: np.ndarray, options: dict[str, Any]) -> Contender:
@@ -66,4 +66,4 @@ def onnxruntime_way(operation: str, x: np.ndarray, weight: np.ndarray, options: 
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = get_num_threads()
     session = onnxruntime.InferenceSession(model.SerializeToString(), settings, ["CPUExecutionProvider"])
-    return Contender("onnxruntime", lambda: session.run(None, {"x": x})[0])
+    return Contender("ONNX Runtime", lambda: session.run(None, {"x": x})[0])
