@@ -2,7 +2,7 @@
 
 Along each axis every output element is a weighted sum of a few input elements, its taps: an index and a weight, both
 of shape (out, taps). The rules for coordinates are those of PyTorch (aten/src/ATen/native/UpSample.h), rounding
-included: they are computed in the dtype of the sums, those of the nearest modes in float32.
+included: they are computed in the dtype of the sums, those of the nearest modes in float32 unless x has float64.
 """
 
 from __future__ import annotations
@@ -93,18 +93,21 @@ def interpolate(
     spatial = x.shape[first : first + ndim]
     recompute = bool(recompute_scale_factor) or (mode == "area" and size is None)
     sizes, factors = _sizes(spatial, size, scale_factor, recompute, least=0 if mode == "area" else 1)
-    plan = zip(spatial, sizes, factors, range(first, first + ndim))
+    plan = list(zip(spatial, sizes, factors, range(first, first + ndim)))
+    if mode != "nearest-exact" and (mode != "bicubic" or antialias):
+        plan = [entry for entry in plan if entry[0] != entry[1]]  # there an axis of unchanged size is copied
 
+    double = work == np.float64
     y = x.astype(work, copy=False)
     with np.errstate(all="ignore"):
         for n, out, factor, axis in sorted(plan, key=lambda entry: entry[1] / entry[0]):  # what shrinks comes first
             if nearest:
-                y = y.take(_nearest(n, out, factor, exact=mode == "nearest-exact"), axis)
+                y = y.take(_nearest(n, out, factor, mode == "nearest-exact", double), axis)
             elif mode == "area":
                 y = _average(y, axis, out)
             else:
                 y = _weighted(y, axis, *_taps(mode, n, out, factor, bool(align_corners), antialias, work))
-        return y.astype(result, copy=False)
+        return y.astype(result, order="C", copy=np.may_share_memory(x, y))
 
 
 def _sizes(
@@ -141,14 +144,14 @@ def _factors(scale_factor: Any, ndim: int) -> tuple[float, ...]:
     return tuple(float(factor) for factor in given)
 
 
-def _nearest(n: int, out: int, factor: float | None, exact: bool) -> np.ndarray:
+def _nearest(n: int, out: int, factor: float | None, exact: bool, double: bool) -> np.ndarray:
     """The one tap of each output element."""
-    position = np.arange(out)
-    if not exact and out in (n, 2 * n):
-        return position // (out // n)
-    scale = np.float32(1 / factor) if factor else np.float32(n) / np.float32(out)
-    place = (position.astype(np.float32) + np.float32(0.5 if exact else 0)) * scale
-    return np.minimum(np.floor(place).astype(np.int64), n - 1)
+    if not exact and out == 2 * n:
+        return np.arange(out) // 2
+    number = np.float64 if double else np.float32
+    scale = number(1 / factor) if factor else number(n) / number(out)
+    place = (np.arange(out).astype(number) + number(0.5 if exact else 0)) * scale
+    return np.minimum(np.floor(place.astype(np.float32)).astype(np.int64), n - 1)
 
 
 def _taps(
@@ -162,7 +165,10 @@ def _taps(
     centre = np.arange(out).astype(work) + number(0.5)
     if antialias:
         return _antialiased(n, centre * scale, scale, *((_triangle, 1) if mode == "bilinear" else (_keys, 2)))
-    place = (centre - number(0.5)) * scale if align_corners else centre * scale - number(0.5)
+    if align_corners:
+        place = (centre - number(0.5)) * scale
+    else:  # rounded once, as the fused multiply-add in PyTorch's kernels
+        place = (centre * np.float64(scale) - 0.5).astype(work)
     return _cubic(n, place) if mode == "bicubic" else _linear(n, np.maximum(place, 0))
 
 

@@ -50,7 +50,9 @@ def pad(x: Any, pad: Any, mode: str = "constant", value: float | None = 0) -> np
     around = _pad_pairs(pad, x.ndim)
     if mode not in _PAD_MODES:
         raise ValueError(f"mode must be one of {_PAD_MODES}, got {mode!r}")
-    if any(n + min(before, 0) + min(after, 0) < 0 for n, (before, after) in zip(x.shape, around)):
+    kept = [n + min(before, 0) + min(after, 0) for n, (before, after) in zip(x.shape, around)]
+    sizes = [n + before + after for n, (before, after) in zip(x.shape, around)]
+    if min(kept if mode == "constant" else sizes, default=0) < 0:
         raise ValueError(f"pad must take away no more than there is, got {pad!r} for shape {x.shape}")
     if mode == "constant":
         return _pad_constant(x, around, value)
