@@ -70,17 +70,13 @@ def _rational(z: np.ndarray, coefficients: tuple[Sequence[float], Sequence[float
 def _erfc(x: np.ndarray) -> np.ndarray:
     """1 - erf(x) to the accuracy of x's dtype, also far out on the right where it is tiny."""
     y = np.minimum(np.abs(x), 28)  # erfc(28) is 0 in float64
-    near, far = y <= 0.46875, y > 4
-    middle = ~(near | far)  # NaN included
-    result = np.empty_like(x)
-    result[near] = 1 - x[near] * _rational(np.square(x[near]), _ERF_NEAR_ZERO)
-    result[middle] = _rational(y[middle], _ERFC_MIDDLE)
-    z = 1 / np.square(y[far])
-    result[far] = (1 / math.sqrt(math.pi) - z * _rational(z, _ERFC_TAIL)) / y[far]
-    tail = ~near
-    y, head = y[tail], np.trunc(y[tail] * 16) / 16  # exp(-y y) in two factors: head * head is exact
-    result[tail] *= np.exp(-head * head) * np.exp((head - y) * (head + y))
-    return np.where(tail & (x < 0), 2 - result, result)
+    head = np.trunc(y * 16) / 16  # exp(-y y) in two factors: head * head is exact
+    bell = np.exp(-head * head) * np.exp((head - y) * (head + y))
+    z = 1 / np.square(y)
+    far = (1 / math.sqrt(math.pi) - z * _rational(z, _ERFC_TAIL)) / y
+    tail = bell * np.where(y > 4, far, _rational(y, _ERFC_MIDDLE))
+    near = 1 - x * _rational(np.square(x), _ERF_NEAR_ZERO)
+    return np.where(y <= 0.46875, near, np.where(x < 0, 2 - tail, tail))
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:

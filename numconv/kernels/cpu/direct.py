@@ -1,0 +1,168 @@
+"""Direct convolution: the definition, summed in 64 bits, for any problem and without workspace.
+
+    result[r, p] = sum over taps, then source channels s, of  weight[r, s, tap] * source[s, p * stride + offset(tap)]
+
+Loop order: a row of the result (the parallel item), blocks of BLOCK positions along it, taps, source channels,
+positions. The innermost loop runs along the row with sums in a stack buffer, so it vectorises where the source is
+contiguous along its last axis; the range of positions that a tap reaches inside the source is found once a tap, so
+there is no test inside. Sums are float64, int64 or complex128: one rounding, at the store.
+
+The weight's gradient is one dot product over images and rows for each weight, the same ranges at work.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from numconv.algorithm import Algorithm
+from numconv.kernels.cpu import jit, simd
+from numconv.kernels.cpu import sweep as geo
+from numconv.kernels.cpu.epilogue import emit
+from numconv.kernels.cpu.memory import flat, half_kind
+from numconv.problem import ConvProblem
+
+BLOCK = 256  # positions summed at a time: 2 KB of float64
+
+
+def sum_dtype(dtype: np.dtype) -> str:
+    """What is summed in: float64, int64 or complex128."""
+    return {"c": "complex128", "i": "int64", "u": "int64"}.get(dtype.kind, "float64")
+
+
+@jit.kernel
+def correlate(sums_in, half):
+    """Forward and input pass."""
+    load, clip, wide = simd.load(half), geo.valid_range(), getattr(np, sums_in)
+    store_run = emit(half, sums_in == "float64")
+    buffer = simd.stack(BLOCK, sums_in)
+
+    def body(start, stop, worker, x, weight, bias, residual, out, header, phases, taps, parameter, rows_of_image):
+        sums = buffer()
+        rows, channels = rows_of_image[0], header[geo.GROUPS] * header[geo.R]
+        step = header[geo.STRIDE_W] * header[geo.X_W]
+        for item in range(start, stop):
+            rest, place = divmod(item, rows)
+            n, channel = divmod(rest, channels)
+            g, r = divmod(channel, header[geo.R])
+            phase = 0
+            while phase + 1 < len(phases) and phases[phase + 1, geo.FIRST_ROW] <= place:
+                phase += 1
+            counts = phases[phase]
+            d, h = divmod(place - counts[geo.FIRST_ROW], counts[geo.COUNT_H])
+            out_d = counts[geo.START_D] + d * header[geo.STEP_D]
+            out_h = counts[geo.START_H] + h * header[geo.STEP_H]
+            base = header[geo.X_0] + n * header[geo.X_N] + g * header[geo.S] * header[geo.X_C]
+            for w in range(0, counts[geo.COUNT_W], BLOCK):
+                count = min(BLOCK, counts[geo.COUNT_W] - w)
+                for i in range(count):
+                    sums[i] = 0
+                for t in range(counts[geo.FIRST_TAP], counts[geo.FIRST_TAP] + counts[geo.TAP_COUNT]):
+                    in_d = d * header[geo.STRIDE_D] + taps[t, geo.OFFSET_D]
+                    in_h = h * header[geo.STRIDE_H] + taps[t, geo.OFFSET_H]
+                    in_w = w * header[geo.STRIDE_W] + taps[t, geo.OFFSET_W]
+                    if not (0 <= in_d < header[geo.SOURCE_D] and 0 <= in_h < header[geo.SOURCE_H]):
+                        continue
+                    low, high = clip(in_w, header[geo.STRIDE_W], count, header[geo.SOURCE_W])
+                    at = base + in_d * header[geo.X_D] + in_h * header[geo.X_H] + in_w * header[geo.X_W]
+                    of = g * header[geo.WEIGHT_G] + r * header[geo.WEIGHT_R] + taps[t, geo.TAP]
+                    for s in range(header[geo.S]):
+                        factor = wide(load(weight, of + s * header[geo.WEIGHT_S]))
+                        source = at + s * header[geo.X_C]
+                        if step == 1:
+                            for i in range(low, high):
+                                sums[i] += factor * wide(load(x, source + i))
+                        else:
+                            for i in range(low, high):
+                                sums[i] += factor * wide(load(x, source + i * step))
+                out_w = counts[geo.START_W] + w * header[geo.STEP_W]
+                o = header[geo.OUT_0] + n * header[geo.OUT_N] + channel * header[geo.OUT_C]
+                o += out_d * header[geo.OUT_D] + out_h * header[geo.OUT_H] + out_w * header[geo.OUT_W]
+                q = header[geo.RESIDUAL_0] + n * header[geo.RESIDUAL_N] + channel * header[geo.RESIDUAL_C]
+                q += out_d * header[geo.RESIDUAL_D] + out_h * header[geo.RESIDUAL_H] + out_w * header[geo.RESIDUAL_W]
+                store_run(
+                    out, o, header[geo.STEP_W] * header[geo.OUT_W], sums, 0, count, bias, channel, 0,
+                    residual, q, header[geo.STEP_W] * header[geo.RESIDUAL_W], header, parameter,
+                )  # fmt: skip
+
+    return body
+
+
+@jit.kernel
+def dot(sums_in, half):
+    """Weight pass: `gradient` is the output's, described by the header's OUT fields."""
+    load, store, clip, wide = simd.load(half), simd.store(half), geo.valid_range(), getattr(np, sums_in)
+
+    def body(start, stop, worker, x, gradient, out, header, phases, taps):
+        counts = phases[0]
+        step = header[geo.STRIDE_W] * header[geo.X_W]
+        for item in range(start, stop):
+            rest, t = divmod(item, header[geo.TAPS])
+            channel, s = divmod(rest, header[geo.S])
+            source = channel // header[geo.R] * header[geo.S] + s
+            low, high = clip(taps[t, geo.OFFSET_W], header[geo.STRIDE_W], counts[geo.COUNT_W], header[geo.SOURCE_W])
+            total = wide(0)
+            for n in range(header[geo.N]):
+                for d in range(counts[geo.COUNT_D]):
+                    in_d = d * header[geo.STRIDE_D] + taps[t, geo.OFFSET_D]
+                    if not 0 <= in_d < header[geo.SOURCE_D]:
+                        continue
+                    for h in range(counts[geo.COUNT_H]):
+                        in_h = h * header[geo.STRIDE_H] + taps[t, geo.OFFSET_H]
+                        if not 0 <= in_h < header[geo.SOURCE_H]:
+                            continue
+                        at = header[geo.X_0] + n * header[geo.X_N] + source * header[geo.X_C] + in_d * header[geo.X_D]
+                        at += in_h * header[geo.X_H] + taps[t, geo.OFFSET_W] * header[geo.X_W]
+                        o = header[geo.OUT_0] + n * header[geo.OUT_N] + channel * header[geo.OUT_C]
+                        o += d * header[geo.OUT_D] + h * header[geo.OUT_H]
+                        for i in range(low, high):
+                            total += wide(load(x, at + i * step)) * wide(load(gradient, o + i * header[geo.OUT_W]))
+            store(out, item, total)
+
+    return body
+
+
+class Direct(Algorithm):
+    """Forward and input pass."""
+
+    name = "direct"
+
+    def cost(self, problem: ConvProblem) -> float:
+        """Estimate for one thread: 8 GF/s contiguous, 2 GF/s where positions are strided (3x3 64ch 56x56)."""
+        swept = geo.sweep(problem)
+        contiguous = problem.layout_in != "channels_last" or swept.source_channels * problem.groups == 1
+        taps = problem.flops / (8e9 if contiguous else 2e9)
+        rows = swept.rows * problem.n * problem.groups * swept.result_channels
+        return 2e-6 + taps + rows * math.prod(problem.kernel) * swept.source_channels * 8e-9 / max(len(swept.phases), 1)
+
+    def run(self, problem, packed, x, bias, residual, out, workspace):  # type: ignore[no-untyped-def]
+        swept = geo.sweep(problem)
+        given = geo.operands(problem, x, bias, residual, out)
+        kernel = correlate(sum_dtype(problem.dtype), half_kind(problem.dtype))
+        items = problem.n * problem.groups * swept.result_channels * swept.rows
+        workers = min(jit.workers(problem.flops / 8e9), max(items, 1))
+        kernel(
+            workers, items, given.x, flat(packed)[0], given.bias, given.residual, given.out, given.header,
+            swept.phases, swept.taps, given.parameter, swept.row_count,
+        )  # fmt: skip
+
+
+class DirectWeight(Algorithm):
+    """Weight pass."""
+
+    name = "direct"
+
+    def cost(self, problem: ConvProblem) -> float:
+        """Estimate for one thread: 8 GF/s contiguous, 1 GF/s strided, 8 ns a row and tap."""
+        rows = problem.n * math.prod(problem.out_spatial[:-1]) * math.prod(problem.weight_shape)
+        contiguous = problem.layout_in != "channels_last" or problem.ci == problem.co == 1
+        return 2e-6 + problem.flops / (8e9 if contiguous else 1e9) + rows * 8e-9
+
+    def run(self, problem, packed, x, bias, residual, out, workspace):  # type: ignore[no-untyped-def]
+        swept = geo.sweep(problem)
+        given = geo.operands(problem, x, None, None, packed)
+        kernel = dot(sum_dtype(problem.dtype), half_kind(problem.dtype))
+        items = math.prod(problem.weight_shape)
+        workers = min(jit.workers(problem.flops / 8e9), max(items, 1))
+        kernel(workers, items, given.x, given.out, flat(out)[0], given.header, swept.phases, swept.taps)

@@ -1,0 +1,208 @@
+"""The geometry that the forward and the input pass share: result positions that sweep over a source.
+
+Both passes are, for each of a few *phases*, a correlation at a fixed step:
+
+    result[r, start + t * step] = sum over the phase's taps and s of  weight[r, s, tap] * source[s, t * stride + offset]
+
+Forward: one phase, step 1, offset = k * dilation - padding. Input gradient and transposed convolution: one phase for
+each residue q of the result's position modulo the stride; its taps are the k with (q + padding - k * dilation) a
+multiple of the stride, and offset is that quotient. So no zeros are inserted and each phase has stride 1
+(the stride phases are those of the polyphase filter bank: Vaidyanathan, Multirate Systems and Filter Banks, 1993).
+
+One and two spatial axes enter as three. Kernels get the header, a flat array read by the names below, and the tables
+of phases and taps.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from numconv.kernels.cpu import jit
+from numconv.kernels.cpu.memory import flat
+from numconv.problem import ACTIVATIONS, LAST, ConvProblem, accumulator_dtype
+
+Strides = tuple[tuple[int, ...] | None, ...]
+
+# Header: sizes, the source's extent and stride, weight strides, then strides and offsets of the arrays.
+N, GROUPS, S, R, TAPS = 0, 1, 2, 3, 4
+SOURCE_D, SOURCE_H, SOURCE_W = 5, 6, 7
+STRIDE_D, STRIDE_H, STRIDE_W = 8, 9, 10
+STEP_D, STEP_H, STEP_W = 11, 12, 13
+WEIGHT_G, WEIGHT_R, WEIGHT_S = 14, 15, 16
+X_N, X_C, X_D, X_H, X_W, X_0 = 17, 18, 19, 20, 21, 22
+OUT_N, OUT_C, OUT_D, OUT_H, OUT_W, OUT_0 = 23, 24, 25, 26, 27, 28
+RESIDUAL_N, RESIDUAL_C, RESIDUAL_D, RESIDUAL_H, RESIDUAL_W, RESIDUAL_0 = 29, 30, 31, 32, 33, 34
+HAS_RESIDUAL, ACTIVATION, LINEAR = 35, 36, 37
+LENGTH = 38
+# Columns of the phases: where it starts in the result, how many positions, and its taps.
+START_D, START_H, START_W, COUNT_D, COUNT_H, COUNT_W, FIRST_TAP, TAP_COUNT, FIRST_ROW = range(9)
+# Columns of the taps: offset into the source, and the tap's place in the weight.
+OFFSET_D, OFFSET_H, OFFSET_W, TAP = range(4)
+
+
+@jit.function
+def valid_range():
+    """(low, high): the i of 0 <= i < length for which start + i * step lies in 0 <= . < size."""
+
+    def clip(start, step, length, size):
+        low = 0 if start >= 0 else min(-(start // step), length)
+        high = 0 if start >= size else min((size - 1 - start) // step + 1, length)
+        return low, max(high, low)
+
+    return clip
+
+
+def _axis_phases(problem: ConvProblem, axis: int) -> list[tuple[int, int, list[tuple[int, int]]]]:
+    """(start, count, [(offset, k)]) for each phase of an axis."""
+    kernel, stride, dilation = problem.kernel[axis], problem.stride[axis], problem.dilation[axis]
+    before = problem.padding[axis][0]
+    if problem.direction != "input":
+        return [(0, problem.out_spatial[axis], [(k * dilation - before, k) for k in range(kernel)])]
+    found = []
+    for q in range(stride):
+        hits = [(q + before - k * dilation, k) for k in range(kernel) if (q + before - k * dilation) % stride == 0]
+        found.append((q, max(-(-(problem.spatial[axis] - q) // stride), 0), [(o // stride, k) for o, k in hits]))
+    return found
+
+
+class Sweep:
+    """Header, phases and taps of a problem's forward or input pass.
+
+    Attributes
+    ----------
+    source_channels, result_channels : int
+        In each group.
+    phases, taps : numpy.ndarray of int64
+    rows, positions : int
+        Of one image's result, over all phases: rows along the last axis, and single positions.
+    """
+
+    def __init__(self, problem: ConvProblem) -> None:
+        forward = problem.direction != "input"
+        missing = 3 - problem.ndim
+        groups = problem.groups
+        co, ci = problem.co // groups, problem.ci // groups
+        self.source_channels, self.result_channels = (ci, co) if forward else (co, ci)
+        taps_of_kernel = math.prod(problem.kernel)
+        axes: list[list[tuple[int, int, list[tuple[int, int]]]]] = [[(0, 1, [(0, 0)])] for _ in range(missing)]
+        axes += [_axis_phases(problem, axis) for axis in range(problem.ndim)]
+        kernel = (1,) * missing + problem.kernel
+        phases, taps, rows = [], [], 0
+        for d, h, w in itertools.product(*axes):
+            here = [
+                (od, oh, ow, (kd * kernel[1] + kh) * kernel[2] + kw)
+                for (od, kd), (oh, kh), (ow, kw) in itertools.product(d[2], h[2], w[2])
+            ]
+            phases.append((d[0], h[0], w[0], d[1], h[1], w[1], len(taps), len(here), rows))
+            taps += here
+            rows += d[1] * h[1]
+        self.phases = np.array(phases, np.int64).reshape(-1, 9)
+        self.taps = np.array(taps, np.int64).reshape(-1, 4)
+        self.rows = rows
+        self.row_count = np.array([rows], np.int64)
+        self.positions = int(np.prod(self.phases[:, COUNT_D : COUNT_W + 1], axis=1).sum()) if len(phases) else 0
+        header = np.zeros(LENGTH, np.int64)
+        header[[N, GROUPS, S, R, TAPS]] = problem.n, groups, self.source_channels, self.result_channels, taps_of_kernel
+        source = problem.spatial if forward else problem.out_spatial
+        stride = problem.stride if forward else (1,) * problem.ndim
+        step = (1,) * problem.ndim if forward else problem.stride
+        header[SOURCE_D : SOURCE_W + 1] = (1,) * missing + source
+        header[STRIDE_D : STRIDE_W + 1] = (1,) * missing + stride
+        header[STEP_D : STEP_W + 1] = (1,) * missing + step
+        header[WEIGHT_G] = co * ci * taps_of_kernel
+        over_ci, over_co = taps_of_kernel, ci * taps_of_kernel
+        header[WEIGHT_R], header[WEIGHT_S] = (over_co, over_ci) if forward else (over_ci, over_co)
+        header[HAS_RESIDUAL] = problem.residual
+        if problem.activation is not None:
+            header[ACTIVATION] = 1 + list(ACTIVATIONS).index(problem.activation[0])
+        self.fixed_header = header
+        self._layouts = (problem.layout_in, problem.layout_out)
+
+    def header(self, strides: Strides, offsets: tuple[int, int, int]) -> np.ndarray:
+        """The header for source, result and residual of these strides and offsets, counted in elements."""
+        header = self.fixed_header.copy()
+        layouts = (self._layouts[0], self._layouts[1], self._layouts[1])
+        for first, along, offset, layout in zip((X_N, OUT_N, RESIDUAL_N), strides, offsets, layouts):
+            if along is not None:
+                n, *rest = along
+                channels, spatial = (rest[-1], rest[:-1]) if layout == LAST else (rest[0], rest[1:])
+                header[first : first + 6] = (n, channels, *(0,) * (3 - len(spatial)), *spatial, offset)
+        header[LINEAR] = len(self.phases) == 1 and self._rows_join(header, OUT_N) and (
+            strides[2] is None or self._rows_join(header, RESIDUAL_N)
+        )
+        return header
+
+    def _rows_join(self, header: np.ndarray, first: int) -> bool:
+        """Whether the rows of the only phase follow each other at one stride."""
+        depth, height, width = (int(c) for c in self.phases[0, COUNT_D : COUNT_W + 1])
+        over_d, over_h, over_w = (int(s) for s in header[first + 2 : first + 5])
+        steps = header[STEP_D : STEP_W + 1]
+        return bool(
+            (steps == 1).all()
+            and (height * depth == 1 or over_h == width * over_w)
+            and (depth == 1 or over_d == height * width * over_w)
+        )
+
+
+@functools.lru_cache(maxsize=1024)
+def sweep(problem: ConvProblem) -> Sweep:
+    """The sweep of a problem, remembered."""
+    return Sweep(problem)
+
+
+@functools.lru_cache(maxsize=4096)
+def _header(problem: ConvProblem, sizes: tuple[int, ...], strides: Strides, offsets: tuple[int, int, int]) -> np.ndarray:
+    elements = [tuple(s // n for s in along) if along is not None else None for along, n in zip(strides, sizes)]
+    return sweep(problem).header(tuple(elements), offsets)
+
+
+@functools.lru_cache(maxsize=256)
+def _zeros(count: int, dtype: np.dtype) -> np.ndarray:
+    return np.zeros(count, dtype)
+
+
+@functools.lru_cache(maxsize=256)
+def _parameter(problem: ConvProblem) -> np.ndarray:
+    dtype = accumulator_dtype(problem.dtype)
+    return np.full(1, problem.activation[1] if problem.activation else 0, dtype)
+
+
+class Operands(NamedTuple):
+    """What kernels of a sweep are called with, flat."""
+
+    x: np.ndarray
+    bias: np.ndarray
+    residual: np.ndarray
+    out: np.ndarray
+    header: np.ndarray
+    parameter: np.ndarray
+
+
+def operands(
+    problem: ConvProblem, x: np.ndarray, bias: np.ndarray | None, residual: np.ndarray | None, out: np.ndarray
+) -> Operands:
+    """Arrays as kernels see them; without a bias there are zeros, without a residual `out` stands for it."""
+    x_flat, x_at = flat(x)
+    out_flat, out_at = flat(out)
+    accumulator = accumulator_dtype(problem.dtype)
+    if bias is None:
+        channels = problem.ci if problem.direction == "input" else problem.co
+        bias = _zeros(channels, accumulator)
+    else:
+        bias = flat(np.ascontiguousarray(bias, accumulator))[0]
+    if residual is None:
+        header = _header(problem, (x.itemsize, out.itemsize, 1), (x.strides, out.strides, None), (x_at, out_at, 0))
+        return Operands(x_flat, bias, out_flat, out_flat, header, _parameter(problem))
+    residual_flat, residual_at = flat(residual)
+    header = _header(
+        problem,
+        (x.itemsize, out.itemsize, residual.itemsize),
+        (x.strides, out.strides, residual.strides),
+        (x_at, out_at, residual_at),
+    )
+    return Operands(x_flat, bias, residual_flat, out_flat, header, _parameter(problem))

@@ -1,0 +1,703 @@
+"""Convolutions of arrays: forward, transposed, gradients, separable; plans and explanations.
+
+`convolution` means cross-correlation, as in every framework. A call is looked up by its shapes, dtypes and options in
+a bounded dictionary; on a miss the arguments are checked by making a problem, and the algorithm is selected.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from numconv import plan as plans
+from numconv.algorithm import Algorithm, candidates, forced, select
+from numconv.kernels.cpu.memory import native
+from numconv.ops import resampling
+from numconv.options import options
+from numconv.problem import (
+    LAST,
+    ConvProblem,
+    conv_padding,
+    integer,
+    layout_of,
+    per_axis,
+    spatial_axes,
+    supported_dtype,
+)
+
+PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
+_LIMIT = 4096  # calls remembered
+_calls: dict[Any, _Call] = {}
+
+
+class _Call(NamedTuple):
+    """What is remembered of a call."""
+
+    problem: ConvProblem
+    algorithm: Algorithm
+    batched: bool
+    shape: tuple[int, ...]
+    as_given: bool  # operands need no conversion
+
+
+def as_array(name: str, value: Any) -> np.ndarray:
+    """`value` as a NumPy array of a dtype that can be computed with."""
+    if not isinstance(value, np.ndarray):
+        if hasattr(value, "__cuda_array_interface__"):
+            raise TypeError(f"{name} is on a GPU, and this operation runs on the CPU: copy it to the host first")
+        value = np.asarray(value)
+    if value.dtype.kind in "bOSUmM":
+        raise TypeError(f"{name} must be of a float, integer or complex dtype, got {value.dtype}")
+    return value
+
+
+def common_dtype(**arrays: Any) -> np.dtype:
+    """The dtype that NumPy promotes the arrays to."""
+    present = {name: a.dtype for name, a in arrays.items() if a is not None}
+    try:
+        dtype = np.result_type(*present.values())
+    except TypeError:
+        raise TypeError(f"there is no common dtype of {', '.join(f'{n} ({d})' for n, d in present.items())}") from None
+    return supported_dtype(next(iter(present)), dtype)
+
+
+def _convert(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    return native(array) if array.dtype == dtype else array.astype(dtype)
+
+
+def _run(
+    operation: str,
+    x: Any,
+    weight: Any,
+    bias: Any,
+    arguments: dict[str, Any],
+    residual: Any,
+    algorithm: str,
+    out: np.ndarray | None,
+) -> np.ndarray:
+    """A forward or transposed convolution; `arguments` are those of `ConvProblem.make`."""
+    try:
+        key = (
+            operation, x.shape, x.dtype, x.strides, weight.shape, weight.dtype, weight.flags.c_contiguous,
+            None if bias is None else (bias.shape, bias.dtype), None if residual is None else residual.dtype,
+            *arguments.values(), algorithm, forced(), options.version,
+        )  # fmt: skip
+        call = _calls.get(key)
+    except (AttributeError, TypeError):  # lists in place of arrays or tuples: checked below
+        key = call = None
+    if call is None:
+        x, weight = as_array("x", x), as_array("weight", weight)
+        bias = None if bias is None else as_array("bias", bias)
+        call = _checked(operation, x, weight, bias, arguments, residual is not None, algorithm)
+        if key is not None:
+            if len(_calls) >= _LIMIT:
+                _calls.clear()
+            _calls[key] = call
+    problem = call.problem
+    if residual is not None:
+        residual = plans.check_residual(residual, call.shape, problem.dtype)
+    if out is None:
+        out = np.empty(call.shape, problem.dtype)
+    else:
+        plans.check_out(out, call.shape, problem.dtype, dict(x=x, weight=weight, bias=bias, residual=residual))
+    if out.size == 0:
+        return out
+    target = out
+    if not call.as_given:
+        x, weight = _convert(x, problem.dtype), np.ascontiguousarray(_convert(weight, problem.dtype))
+        if not call.batched:
+            x, target = x[None], out[None]
+            residual = None if residual is None else residual[None]
+        x, _ = plans.swept_view(x, problem.layout_out)
+    packed = call.algorithm.prepare(problem, weight)
+    plans.execute(problem, call.algorithm, packed, x, bias, residual, target)
+    return out
+
+
+def _checked(
+    operation: str,
+    x: np.ndarray,
+    weight: np.ndarray,
+    bias: np.ndarray | None,
+    arguments: dict[str, Any],
+    residual: bool,
+    algorithm: str,
+) -> _Call:
+    """Check everything that does not depend on the values, and choose."""
+    dtype = common_dtype(x=x, weight=weight, bias=bias)
+    ndim = spatial_axes(operation)
+    if x.ndim not in (ndim + 1, ndim + 2):
+        raise ValueError(f"x must have {ndim + 2} axes, or {ndim + 1} without a batch, for {operation}, got shape {x.shape}")
+    batched = x.ndim == ndim + 2
+    problem = ConvProblem.make(
+        operation, x.shape if batched else (1, *x.shape), weight.shape, dtype,
+        bias_shape=None if bias is None else bias.shape, residual=residual, **arguments,
+    )  # fmt: skip
+    shape = problem.result_shape if batched else problem.result_shape[1:]
+    _, from_last = plans.swept_view(x if batched else x[None], problem.layout_out)
+    if from_last and problem.layout_in != LAST:
+        problem = replace(problem, layout_in=LAST)
+    plain = x.dtype == weight.dtype == dtype and native(x) is x and weight.flags.c_contiguous and weight.flags.aligned
+    as_given = plain and batched and from_last == (problem.layout_out == LAST) and weight.dtype.isnative
+    return _Call(problem, select(problem, algorithm), batched, shape, as_given)
+
+
+def _conv(
+    ndim: int, x: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, groups: Any,
+    data_format: str | None, padding_mode: str, activation: Any, residual: Any, algorithm: str, precision: str,
+    out: np.ndarray | None,
+) -> np.ndarray:  # fmt: skip
+    if padding_mode != "zeros":
+        x, padding = _padded(ndim, x, weight, stride, padding, dilation, data_format, padding_mode)
+    arguments = dict(
+        stride=stride, padding=padding, dilation=dilation, groups=groups, data_format=data_format,
+        activation=activation, precision=precision,
+    )  # fmt: skip
+    return _run(f"conv{ndim}d", x, weight, bias, arguments, residual, algorithm, out)
+
+
+def _padded(
+    ndim: int, x: Any, weight: Any, stride: Any, padding: Any, dilation: Any, data_format: str | None, mode: str
+) -> tuple[np.ndarray, int]:
+    """x with its border filled in by another rule than zeros."""
+    if mode not in PADDING_MODES:
+        raise ValueError(f"padding_mode must be one of {PADDING_MODES}, got {mode!r}")
+    x, weight = as_array("x", x), as_array("weight", weight)
+    if x.ndim not in (ndim + 1, ndim + 2) or weight.ndim != ndim + 2:
+        return x, padding  # refused when the problem is made
+    last = layout_of(data_format, ndim) == LAST
+    size = x.shape[-ndim - 1 : -1] if last else x.shape[-ndim:]
+    strides, dilations = per_axis("stride", stride, ndim, 1), per_axis("dilation", dilation, ndim, 1)
+    pads = conv_padding(padding, size, weight.shape[2:], strides, dilations)
+    if last:
+        return np.moveaxis(resampling.pad(np.moveaxis(x, -1, -ndim - 1), pads, mode), -ndim - 1, -1), 0
+    return resampling.pad(x, pads, mode), 0
+
+
+def conv2d(
+    x: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1, *,
+    data_format: str | None = None, padding_mode: str = "zeros", activation: Any = None, residual: Any = None,
+    algorithm: str = "auto", precision: str = "default", out: np.ndarray | None = None,
+) -> np.ndarray:  # fmt: skip
+    """Cross-correlate images with a bank of kernels.
+
+    Parameters
+    ----------
+    x : array_like
+        (N, C, H, W), or (C, H, W) without a batch; channels last with ``data_format="NHWC"``.
+    weight : array_like
+        (out channels, C / groups, kernel height, kernel width), in every data format.
+    bias : array_like, optional
+        (out channels,).
+    stride, dilation : int or (int, int)
+        Steps between positions, and between a kernel's taps.
+    padding : int, (int, int), pairs or str
+        Zeros around the image: for each axis one number or (before, after); or "valid" (none), "same" (result of
+        ceil(input / stride), what is odd goes after), "same_lower" (before), "full" (every overlap).
+    groups : int
+        Channels are split into so many groups, each convolved on its own.
+    data_format : str, optional
+        "NCHW" (where left out) or "NHWC", of `x`, `residual` and the result.
+    padding_mode : str
+        What the padding holds: "zeros", "reflect", "replicate" or "circular".
+    activation : str or (str, float), optional
+        relu, relu6, leaky_relu, elu, gelu, sigmoid, tanh, silu or hardswish, with PyTorch's defaults.
+    residual : array_like, optional
+        Of the result's shape, added before the activation.
+    algorithm : str
+        "auto", or one of ``algorithms("conv2d")``.
+    precision : str
+        "strict" (direct summation only), "default" or "fast".
+    out : numpy.ndarray, optional
+        Where the result goes. It may be exactly `residual`, and overlap nothing else.
+
+    Returns
+    -------
+    numpy.ndarray
+        activation(convolution + bias + residual), of the dtype that NumPy promotes x, weight and bias to.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit together or an option has no meaning; before any work.
+    TypeError
+        If a dtype is not supported (bool, object, long double) or an option is of a wrong type.
+
+    Examples
+    --------
+    >>> import numpy as np, numconv as nc
+    >>> nc.conv2d(np.ones((1, 3, 8, 8), np.float32), np.ones((4, 3, 3, 3), np.float32), padding=1).shape
+    (1, 4, 8, 8)
+    """
+    return _conv(
+        2, x, weight, bias, stride, padding, dilation, groups, data_format, padding_mode, activation, residual,
+        algorithm, precision, out,
+    )  # fmt: skip
+
+
+def conv1d(
+    x: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1, *,
+    data_format: str | None = None, padding_mode: str = "zeros", activation: Any = None, residual: Any = None,
+    algorithm: str = "auto", precision: str = "default", out: np.ndarray | None = None,
+) -> np.ndarray:  # fmt: skip
+    """Cross-correlate signals (N, C, L) with kernels (out channels, C / groups, k): see `conv2d`."""
+    return _conv(
+        1, x, weight, bias, stride, padding, dilation, groups, data_format, padding_mode, activation, residual,
+        algorithm, precision, out,
+    )  # fmt: skip
+
+
+def conv3d(
+    x: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1, *,
+    data_format: str | None = None, padding_mode: str = "zeros", activation: Any = None, residual: Any = None,
+    algorithm: str = "auto", precision: str = "default", out: np.ndarray | None = None,
+) -> np.ndarray:  # fmt: skip
+    """Cross-correlate volumes (N, C, D, H, W) with kernels (out channels, C / groups, kd, kh, kw): see `conv2d`."""
+    return _conv(
+        3, x, weight, bias, stride, padding, dilation, groups, data_format, padding_mode, activation, residual,
+        algorithm, precision, out,
+    )  # fmt: skip
+
+
+def _conv_transpose(
+    ndim: int, x: Any, weight: Any, bias: Any, stride: Any, padding: Any, output_padding: Any, groups: Any,
+    dilation: Any, output_size: Any, data_format: str | None, activation: Any, residual: Any, algorithm: str,
+    precision: str, out: np.ndarray | None,
+) -> np.ndarray:  # fmt: skip
+    arguments = dict(
+        stride=stride, padding=padding, output_padding=output_padding, groups=groups, dilation=dilation,
+        output_size=output_size, data_format=data_format, activation=activation, precision=precision,
+    )  # fmt: skip
+    return _run(f"conv_transpose{ndim}d", x, weight, bias, arguments, residual, algorithm, out)
+
+
+def conv_transpose2d(
+    x: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, output_padding: Any = 0,
+    groups: int = 1, dilation: Any = 1, *, output_size: Any = None, data_format: str | None = None,
+    activation: Any = None, residual: Any = None, algorithm: str = "auto", precision: str = "default",
+    out: np.ndarray | None = None,
+) -> np.ndarray:  # fmt: skip
+    """Transposed convolution: the gradient of `conv2d` with respect to its input, as an operation of its own.
+
+    Parameters
+    ----------
+    x : array_like
+        (N, C, H, W), or (C, H, W) without a batch; channels last with ``data_format="NHWC"``.
+    weight : array_like
+        (C, out channels / groups, kernel height, kernel width).
+    bias : array_like, optional
+        (out channels,).
+    stride, dilation : int or (int, int)
+    padding : int, (int, int), pairs or str
+        What is cut off the full result; "same" gives input x stride, "valid" cuts nothing.
+    output_padding : int or (int, int)
+        Added to the result's size, after; smaller than stride or dilation.
+    output_size : int or (int, int), optional
+        The spatial shape wanted, in place of `output_padding`.
+    groups, data_format, activation, residual, algorithm, precision, out
+        As in `conv2d`.
+
+    Returns
+    -------
+    numpy.ndarray
+        Each axis (input - 1) stride - pads + dilation (kernel - 1) + output_padding + 1 long.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `conv2d`.
+
+    Notes
+    -----
+    Computed by stride phases, without inserting zeros.
+    """
+    return _conv_transpose(
+        2, x, weight, bias, stride, padding, output_padding, groups, dilation, output_size, data_format, activation,
+        residual, algorithm, precision, out,
+    )  # fmt: skip
+
+
+def conv_transpose1d(
+    x: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, output_padding: Any = 0,
+    groups: int = 1, dilation: Any = 1, *, output_size: Any = None, data_format: str | None = None,
+    activation: Any = None, residual: Any = None, algorithm: str = "auto", precision: str = "default",
+    out: np.ndarray | None = None,
+) -> np.ndarray:  # fmt: skip
+    """Transposed convolution of signals (N, C, L): see `conv_transpose2d`."""
+    return _conv_transpose(
+        1, x, weight, bias, stride, padding, output_padding, groups, dilation, output_size, data_format, activation,
+        residual, algorithm, precision, out,
+    )  # fmt: skip
+
+
+def conv_transpose3d(
+    x: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, output_padding: Any = 0,
+    groups: int = 1, dilation: Any = 1, *, output_size: Any = None, data_format: str | None = None,
+    activation: Any = None, residual: Any = None, algorithm: str = "auto", precision: str = "default",
+    out: np.ndarray | None = None,
+) -> np.ndarray:  # fmt: skip
+    """Transposed convolution of volumes (N, C, D, H, W): see `conv_transpose2d`."""
+    return _conv_transpose(
+        3, x, weight, bias, stride, padding, output_padding, groups, dilation, output_size, data_format, activation,
+        residual, algorithm, precision, out,
+    )  # fmt: skip
+
+
+def _gradient(
+    operation: str, full: tuple[str, Any], other: tuple[str, Any], gradient: Any, arguments: dict[str, Any],
+    algorithm: str, out: np.ndarray | None,
+) -> np.ndarray:  # fmt: skip
+    """The input's or the weight's gradient: `full` is (name, shape wanted), `other` (name, the array that is known)."""
+    ndim = spatial_axes(operation)
+    known, grad = as_array(*other), as_array("grad_output", gradient)
+    shape = tuple(integer(f"{full[0]}[{i}]", n, 0) for i, n in enumerate(full[1]))
+    of_input = operation.endswith("_input")
+    x_shape, weight_shape = (shape, known.shape) if of_input else (known.shape, shape)
+    if len(x_shape) not in (ndim + 1, ndim + 2):
+        raise ValueError(
+            f"{full[0] if of_input else other[0]} must have {ndim + 2} axes, or {ndim + 1} without a batch, "
+            f"for {operation}, got {x_shape}"
+        )
+    batched = len(x_shape) == ndim + 2
+    dtype = common_dtype(**{other[0]: known, "grad_output": grad})
+    whole = x_shape if batched else (1, *x_shape)
+    problem = ConvProblem.make(f"conv{ndim}d", whole, weight_shape, dtype, **arguments)
+    expected = problem.output_shape if batched else problem.output_shape[1:]
+    if grad.shape != expected:
+        raise ValueError(f"grad_output must have the convolution's output shape {expected}, got {grad.shape}")
+    problem = problem.with_operation(operation)
+    if out is None:
+        out = np.empty(shape, dtype)
+    else:
+        plans.check_out(out, shape, dtype, {other[0]: known, "grad_output": grad})
+    if out.size == 0:
+        return out
+    known, grad = _convert(known, dtype), _convert(grad, dtype)
+    if not batched:
+        grad = grad[None]
+    if of_input:
+        grad, from_last = plans.swept_view(grad, problem.layout_out)
+        problem = replace(problem, layout_in=LAST) if from_last else problem
+        chosen = select(problem, algorithm)
+        packed = chosen.prepare(problem, np.ascontiguousarray(known))
+        plans.execute(problem, chosen, packed, grad, None, None, out if batched else out[None])
+        return out
+    chosen = select(problem, algorithm)
+    target = out if out.flags.c_contiguous else np.empty(shape, dtype)
+    swept = known if batched else known[None]
+    plans.execute(problem, chosen, chosen.prepare(problem, grad), swept, None, None, target)
+    if target is not out:
+        out[...] = target
+    return out
+
+
+def _input_gradient(
+    ndim: int, input_size: Any, weight: Any, grad_output: Any, stride: Any, padding: Any, dilation: Any, groups: Any,
+    data_format: str | None, algorithm: str, precision: str, out: np.ndarray | None,
+) -> np.ndarray:  # fmt: skip
+    arguments = dict(
+        stride=stride, padding=padding, dilation=dilation, groups=groups, data_format=data_format, precision=precision
+    )
+    known = ("weight", weight)
+    return _gradient(f"conv{ndim}d_input", ("input_size", input_size), known, grad_output, arguments, algorithm, out)
+
+
+def _weight_gradient(
+    ndim: int, input: Any, weight_size: Any, grad_output: Any, stride: Any, padding: Any, dilation: Any, groups: Any,
+    data_format: str | None, algorithm: str, precision: str, out: np.ndarray | None,
+) -> np.ndarray:  # fmt: skip
+    arguments = dict(
+        stride=stride, padding=padding, dilation=dilation, groups=groups, data_format=data_format, precision=precision
+    )
+    known = ("input", input)
+    return _gradient(f"conv{ndim}d_weight", ("weight_size", weight_size), known, grad_output, arguments, algorithm, out)
+
+
+def conv2d_input(
+    input_size: Any, weight: Any, grad_output: Any, stride: Any = 1, padding: Any = 0, dilation: Any = 1,
+    groups: int = 1, *, data_format: str | None = None, algorithm: str = "auto", precision: str = "default",
+    out: np.ndarray | None = None,
+) -> np.ndarray:  # fmt: skip
+    """Gradient of `conv2d` with respect to its input.
+
+    Parameters
+    ----------
+    input_size : sequence of int
+        Shape of the input, in `data_format`.
+    weight : array_like
+        As given to `conv2d`.
+    grad_output : array_like
+        Gradient with respect to the result, of its shape.
+    stride, padding, dilation, groups, data_format, algorithm, precision, out
+        As in `conv2d`.
+
+    Returns
+    -------
+    numpy.ndarray
+        Of shape `input_size`. For complex arrays the plain transpose, not conjugated.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `conv2d`, and where `grad_output` is not of the result's shape.
+    """
+    return _input_gradient(
+        2, input_size, weight, grad_output, stride, padding, dilation, groups, data_format, algorithm, precision, out
+    )
+
+
+def conv1d_input(
+    input_size: Any, weight: Any, grad_output: Any, stride: Any = 1, padding: Any = 0, dilation: Any = 1,
+    groups: int = 1, *, data_format: str | None = None, algorithm: str = "auto", precision: str = "default",
+    out: np.ndarray | None = None,
+) -> np.ndarray:  # fmt: skip
+    """Gradient of `conv1d` with respect to its input: see `conv2d_input`."""
+    return _input_gradient(
+        1, input_size, weight, grad_output, stride, padding, dilation, groups, data_format, algorithm, precision, out
+    )
+
+
+def conv3d_input(
+    input_size: Any, weight: Any, grad_output: Any, stride: Any = 1, padding: Any = 0, dilation: Any = 1,
+    groups: int = 1, *, data_format: str | None = None, algorithm: str = "auto", precision: str = "default",
+    out: np.ndarray | None = None,
+) -> np.ndarray:  # fmt: skip
+    """Gradient of `conv3d` with respect to its input: see `conv2d_input`."""
+    return _input_gradient(
+        3, input_size, weight, grad_output, stride, padding, dilation, groups, data_format, algorithm, precision, out
+    )
+
+
+def conv2d_weight(
+    input: Any, weight_size: Any, grad_output: Any, stride: Any = 1, padding: Any = 0, dilation: Any = 1,
+    groups: int = 1, *, data_format: str | None = None, algorithm: str = "auto", precision: str = "default",
+    out: np.ndarray | None = None,
+) -> np.ndarray:  # fmt: skip
+    """Gradient of `conv2d` with respect to its weight.
+
+    Parameters
+    ----------
+    input : array_like
+        As given to `conv2d`.
+    weight_size : sequence of int
+        Shape of the weight.
+    grad_output : array_like
+        Gradient with respect to the result, of its shape.
+    stride, padding, dilation, groups, data_format, algorithm, precision, out
+        As in `conv2d`.
+
+    Returns
+    -------
+    numpy.ndarray
+        Of shape `weight_size`. For complex arrays the plain transpose, not conjugated.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `conv2d`, and where `grad_output` is not of the result's shape.
+    """
+    return _weight_gradient(
+        2, input, weight_size, grad_output, stride, padding, dilation, groups, data_format, algorithm, precision, out
+    )
+
+
+def conv1d_weight(
+    input: Any, weight_size: Any, grad_output: Any, stride: Any = 1, padding: Any = 0, dilation: Any = 1,
+    groups: int = 1, *, data_format: str | None = None, algorithm: str = "auto", precision: str = "default",
+    out: np.ndarray | None = None,
+) -> np.ndarray:  # fmt: skip
+    """Gradient of `conv1d` with respect to its weight: see `conv2d_weight`."""
+    return _weight_gradient(
+        1, input, weight_size, grad_output, stride, padding, dilation, groups, data_format, algorithm, precision, out
+    )
+
+
+def conv3d_weight(
+    input: Any, weight_size: Any, grad_output: Any, stride: Any = 1, padding: Any = 0, dilation: Any = 1,
+    groups: int = 1, *, data_format: str | None = None, algorithm: str = "auto", precision: str = "default",
+    out: np.ndarray | None = None,
+) -> np.ndarray:  # fmt: skip
+    """Gradient of `conv3d` with respect to its weight: see `conv2d_weight`."""
+    return _weight_gradient(
+        3, input, weight_size, grad_output, stride, padding, dilation, groups, data_format, algorithm, precision, out
+    )
+
+
+def separable_conv2d(
+    x: Any, depthwise_weight: Any, pointwise_weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0,
+    dilation: Any = 1, *, data_format: str | None = None,
+) -> np.ndarray:  # fmt: skip
+    """A depthwise convolution followed by a pointwise one (Sifre, 2014; Chollet, CVPR 2017).
+
+    Parameters
+    ----------
+    x : array_like
+        (N, C, H, W) or (C, H, W); channels last with ``data_format="NHWC"``.
+    depthwise_weight : array_like
+        (C * multiplier, 1, kernel height, kernel width).
+    pointwise_weight : array_like
+        (out channels, C * multiplier, 1, 1).
+    bias : array_like, optional
+        (out channels,), added at the end.
+    stride, padding, dilation
+        Of the depthwise convolution, as in `conv2d`.
+    data_format : str, optional
+
+    Returns
+    -------
+    numpy.ndarray
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `conv2d`.
+    """
+    depthwise_weight, pointwise_weight = (
+        as_array("depthwise_weight", depthwise_weight),
+        as_array("pointwise_weight", pointwise_weight),
+    )
+    if depthwise_weight.ndim != 4 or depthwise_weight.shape[1] != 1:
+        raise ValueError(
+            f"depthwise_weight must have shape (channels * multiplier, 1, height, width), got {depthwise_weight.shape}"
+        )
+    if pointwise_weight.shape[1:] != (depthwise_weight.shape[0], 1, 1):
+        raise ValueError(
+            f"pointwise_weight must have shape (out channels, {depthwise_weight.shape[0]}, 1, 1), "
+            f"got {pointwise_weight.shape}"
+        )
+    x = as_array("x", x)
+    if x.ndim not in (3, 4):
+        raise ValueError(f"x must have 4 axes, or 3 without a batch, got shape {x.shape}")
+    channels = x.shape[-1 if layout_of(data_format, 2) == LAST else -3]
+    between = conv2d(x, depthwise_weight, None, stride, padding, dilation, channels, data_format=data_format)
+    return conv2d(between, pointwise_weight, bias, data_format=data_format)
+
+
+def plan(
+    operation: str, x_shape: Any, weight: Any, bias: Any = None, *, dtype: Any = None, algorithm: str = "auto",
+    **arguments: Any,
+) -> plans.Plan:  # fmt: skip
+    """Prepare a convolution for many calls: weights are packed once.
+
+    Parameters
+    ----------
+    operation : str
+        "conv{n}d" or "conv_transpose{n}d".
+    x_shape : sequence of int
+        Shape of the input, with or without a batch; the plan takes any batch size.
+    weight, bias : array_like
+        Copied.
+    dtype : dtype, optional
+        Of x and the result: that of weight and bias where left out.
+    algorithm : str
+        As in `conv2d`.
+    **arguments
+        The operation's other options: stride, padding, dilation, groups, output_padding, output_size, data_format,
+        activation, precision.
+
+    Returns
+    -------
+    Plan
+        Call it with x: ``plan(x, residual=None, out=None)``.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As the operation.
+
+    Examples
+    --------
+    >>> import numpy as np, numconv as nc
+    >>> p = nc.plan("conv2d", (1, 3, 32, 32), np.ones((8, 3, 3, 3), np.float32), padding="same", activation="relu")
+    >>> p(np.ones((5, 3, 32, 32), np.float32)).shape
+    (5, 8, 32, 32)
+    """
+    ndim = spatial_axes(operation)
+    if operation not in (f"conv{ndim}d", f"conv_transpose{ndim}d"):
+        raise ValueError(f"operation must be 'conv{ndim}d' or 'conv_transpose{ndim}d', got {operation!r}")
+    if arguments.pop("padding_mode", "zeros") != "zeros":
+        raise ValueError("padding_mode of a plan must be 'zeros': pad x first")
+    weight = as_array("weight", weight)
+    bias = None if bias is None else as_array("bias", bias)
+    kind = common_dtype(weight=weight, bias=bias) if dtype is None else supported_dtype("dtype", np.dtype(dtype))
+    shape = tuple(integer(f"x_shape[{i}]", n, 0) for i, n in enumerate(x_shape))
+    if len(shape) not in (ndim + 1, ndim + 2):
+        raise ValueError(f"x_shape must have {ndim + 2} entries, or {ndim + 1} without a batch, got {shape}")
+    batched = len(shape) == ndim + 2
+    arguments["bias_shape"] = None if bias is None else bias.shape
+    whole = shape if batched else (1, *shape)
+    problem = ConvProblem.make(operation, whole, weight.shape, kind, **arguments)
+    weight = np.ascontiguousarray(_convert(weight, kind))
+    return plans.make_plan(problem, algorithm, weight, bias, batched, arguments)
+
+
+class Explanation:
+    """The candidates for a problem: str() gives the table."""
+
+    def __init__(self, problem: ConvProblem, rows: list[tuple[Algorithm, float, str | None]], chosen: str) -> None:
+        self.problem = problem
+        self.algorithm = chosen
+        self.rejected = {a.name: reason for a, _, reason in rows if reason is not None}
+        self._rows = rows
+
+    def __str__(self) -> str:
+        p = self.problem
+        lines = [
+            f"{p.operation}: {p.input_shape} and {p.weight_shape}, {p.dtype}, "
+            f"{p.multiply_adds:,} multiply-adds, {p.bytes:,} bytes"
+        ]
+        for algorithm, cost, reason in self._rows:
+            mark = "->" if algorithm.name == self.algorithm else "  "
+            if reason is None:
+                lines.append(
+                    f"{mark} {algorithm.name:10s} {cost * 1e3:10.4f} ms estimated on one thread, "
+                    f"{algorithm.workspace(p):>10,} bytes of workspace, error bound {algorithm.error_bound(p):.0e}"
+                )
+            else:
+                lines.append(f"{mark} {algorithm.name:10s} rejected: {reason}")
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        return f"<Explanation of {self.problem.operation}: {self.algorithm}>"
+
+
+def explain(operation: str, x: Any, weight: Any, bias: Any = None, **arguments: Any) -> Explanation:
+    """Print which algorithms could run a convolution, in the order of the table, and which one does.
+
+    Parameters
+    ----------
+    operation : str
+        "conv{n}d", "conv_transpose{n}d", "conv{n}d_input" or "conv{n}d_weight".
+    x, weight : array_like
+        Of the forward convolution, as for `conv2d`; for a gradient x is the input.
+    bias : array_like, optional
+    **arguments
+        The operation's options.
+
+    Returns
+    -------
+    Explanation
+        With `algorithm` (the name of the one chosen) and `rejected` (a sentence for each name).
+
+    Raises
+    ------
+    ValueError, TypeError
+        As the operation.
+    """
+    x, weight = as_array("x", x), as_array("weight", weight)
+    ndim = spatial_axes(operation)
+    gradient = operation.endswith(("_input", "_weight"))
+    name = arguments.pop("algorithm", "auto")
+    residual = arguments.pop("residual", None) is not None
+    forward = f"conv{ndim}d" if gradient else operation
+    batched = x.shape if x.ndim == ndim + 2 else (1, *x.shape)
+    bias_shape = None if bias is None else np.shape(bias)
+    dtype = common_dtype(x=x, weight=weight)
+    problem = ConvProblem.make(forward, batched, weight.shape, dtype, bias_shape=bias_shape, residual=residual, **arguments)
+    if gradient:
+        problem = problem.with_operation(operation)
+    explanation = Explanation(problem, candidates(problem), select(problem, name).name)
+    print(explanation)
+    return explanation
