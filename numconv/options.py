@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
+import time
 
 from numconv.problem import integer
+
+LOADED_AT = time.time()  # what changes later on disk is not what runs here
 
 
 class Options:
@@ -32,6 +36,27 @@ class Options:
 
 
 options = Options()
+
+
+class Threads:
+    """Whether Numba's threads may have been started by a process that this one is a fork of.
+
+    Threads do not survive a fork, and GNU OpenMP kills or hangs a child that goes on using them. Of threads that ran
+    before numconv was imported it is not known whose they are.
+    """
+
+    inherited = False
+
+    @classmethod
+    def look(cls) -> None:
+        """Called at import and in each forked child; loads nothing."""
+        layer = sys.modules.get("numba.np.ufunc.parallel")
+        cls.inherited = getattr(layer, "_is_initialized", False)
+
+
+Threads.look()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=Threads.look)
 
 
 def available_cores() -> int:

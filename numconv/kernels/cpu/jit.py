@@ -21,50 +21,67 @@ which computes the work items `start <= item < stop` and may use slice `worker` 
 
 `@jit.function` does the same for a helper that kernels call: `weights(3)` is a compiled function.
 Arrays are of one canonical kind: C-contiguous, writeable, aligned, native (see `memory`).
+
+What a factory of this package makes is kept on disk (see `cache`), so it may depend on nothing but its numbers, the
+package's source, the processor and settings in `NUMBA_...` and `NUMCONV_...`. `Kernel.body` runs in plain Python.
 """
 
 from __future__ import annotations
 
+import ctypes
 import functools
-from collections.abc import Callable
+import multiprocessing
+import os
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from numconv.options import get_num_threads
+from numconv.options import Threads, available_cores, get_num_threads
 
 # Reordering and contraction give the speed; nnan and ninf would break NaN and Inf.
 FASTMATH = {"reassoc", "contract", "nsz"}
-# A parallel region costs 2 to 3 us to enter (omp, two cores).
+# To enter a parallel region costs 2 to 3 us with omp and tbb, 50 to 100 us on Python threads (two cores).
 PARALLEL_FROM_SECONDS = 10e-6
+PARALLEL_FROM_SECONDS_ON_PYTHON_THREADS = 400e-6
 
 
-def _compile(body: Callable[..., Any], parallel: bool = False) -> Any:
-    import numba
+@functools.cache
+def _compiler_lock() -> Any:
+    """Numba's lock around all compiling. A fork waits for it, so that no child finds it taken for ever."""
+    from numba.core.compiler_lock import global_compiler_lock as lock
 
-    return numba.njit(body, fastmath=FASTMATH, error_model="numpy", nogil=True, parallel=parallel)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release)
+    return lock
+
+
+def _compile(name: str, function: Callable[..., Any], cached: bool) -> Any:
+    """A dispatcher, also where `NUMBA_DISABLE_JIT` turns `numba.njit` off: kernels hold instructions of the CPU.
+
+    The name becomes part of the symbols in its machine code. Different functions must not share theirs: code from two
+    entries of the cache can meet in one process, and calls between functions go by name.
+    """
+    from numba.core.registry import CPUDispatcher
+
+    from numconv.kernels.cpu.cache import KernelCache
+
+    function.__qualname__ = name
+    flags = {"nopython": True, "boundscheck": None, "nogil": True, "fastmath": FASTMATH, "error_model": "numpy"}
+    dispatcher = CPUDispatcher(function, targetoptions=flags)
+    dispatcher._cache = KernelCache(f"{function.__module__}.{name}" if cached else "")
+    return dispatcher
 
 
 class Kernel:
-    """A body in its serial and its parallel form, each compiled when first called."""
+    """A body in its serial and its parallel form, compiled when first called."""
 
-    def __init__(self, name: str, body: Callable[..., Any]) -> None:
+    def __init__(self, name: str, body: Callable[..., Any], cached: bool = False) -> None:
         self.name = name
         self.body = body
-
-    @functools.cached_property
-    def serial(self) -> Any:
-        return _compile(self.body)
-
-    @functools.cached_property
-    def parallel(self) -> Any:
-        import numba
-
-        serial = self.serial
-
-        def parallel(workers, items, *arrays):
-            for worker in numba.prange(workers):
-                serial(worker * items // workers, (worker + 1) * items // workers, worker, *arrays)
-
-        return _compile(parallel, parallel=True)
+        self.serial = _compile(name, body, cached)
+        self._entry = (0, 0)  # address and tag of the types that were shared last
+        self._entries: dict[int, int] = {}
 
     def __call__(self, workers: int, items: int, *arrays: Any) -> None:
         if workers == 1:
@@ -72,27 +89,147 @@ class Kernel:
         else:
             self.parallel(workers, items, *arrays)
 
+    def parallel(self, workers: int, items: int, *arrays: Any) -> None:
+        """Share the items among threads: Numba's, or Python's where Numba's cannot be used."""
+        launch = _launcher()
+        if launch is None:
+            _on_python_threads(self.serial, workers, items, arrays)
+            return
+        status = launch(*self._entry, workers, items, *arrays)
+        if status > 1:
+            self._entry = self._find(status, arrays), status
+            status = launch(*self._entry, workers, items, *arrays)
+        if status:
+            self.serial(0, items, 0, *arrays)  # raises what a worker raised
+            raise RuntimeError(f"{self.name} failed on one of {workers} workers")
+
+    def _find(self, tag: int, arrays: Sequence[Any]) -> int:
+        """The address of the serial form for arrays of these types."""
+        from numba import typeof, types
+
+        if tag not in self._entries:
+            signature = (types.intp, types.intp, types.intp, *map(typeof, arrays))
+            self.serial.compile(signature)
+            result = self.serial.overloads[signature]
+            if result.signature.return_type != types.none:
+                raise TypeError(f"{self.name} must return nothing, it returns {result.signature.return_type}")
+            self._entries[tag] = result.library.get_pointer_to_function(result.fndesc.llvm_func_name)
+        return self._entries[tag]
+
+
+def _factory(decorated: Callable[..., Any], make: Callable[..., Any]) -> Callable[..., Any]:
+    """A memoised `make(name, made, cached)` of what `decorated` returns for its numbers."""
+    known: dict[tuple[Any, ...], Any] = {}
+    ours = decorated.__module__.partition(".")[0] == __name__.partition(".")[0]
+
+    @functools.cache
+    def build(*numbers: Any) -> Any:
+        with _compiler_lock():
+            if numbers not in known:
+                name = f"{decorated.__qualname__}({', '.join(map(repr, numbers))})"
+                known[numbers] = make(name, decorated(*numbers), ours and " at 0x" not in name)
+            return known[numbers]
+
+    return functools.update_wrapper(build, decorated)
+
 
 def kernel(factory: Callable[..., Callable[..., Any]]) -> Callable[..., Kernel]:
     """Decorate a factory of kernel bodies: called with its numbers it gives a `Kernel`."""
-
-    @functools.cache
-    def make(*numbers: Any) -> Kernel:
-        return Kernel(f"{factory.__module__}.{factory.__name__}{numbers}", factory(*numbers))
-
-    return functools.update_wrapper(make, factory)
+    return _factory(factory, Kernel)
 
 
 def function(factory: Callable[..., Callable[..., Any]]) -> Callable[..., Any]:
     """Decorate a factory of helpers that kernels call: called with its numbers it gives a compiled function."""
-
-    @functools.cache
-    def make(*numbers: Any) -> Any:
-        return _compile(factory(*numbers))
-
-    return functools.update_wrapper(make, factory)
+    return _factory(factory, _compile)
 
 
 def workers(seconds: float) -> int:
     """How many threads work of an estimated single-thread time is worth."""
-    return 1 if seconds < PARALLEL_FROM_SECONDS else get_num_threads()
+    return 1 if seconds < _Parallel.worth_from else get_num_threads()
+
+
+class _Parallel:
+    """How this process runs parallel forms; a forked child finds out anew."""
+
+    worth_from = PARALLEL_FROM_SECONDS
+    layer = ""  # not started yet
+    launcher: Any = None
+    pool: ThreadPoolExecutor | None = None
+
+    @classmethod
+    def forget(cls) -> None:
+        cls.worth_from, cls.layer, cls.launcher, cls.pool = PARALLEL_FROM_SECONDS, "", None, None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_Parallel.forget)
+
+
+def threading_layer() -> str:
+    """What runs parallel forms: "omp" or "tbb" of Numba, or "python" threads. Starts it."""
+    if not _Parallel.layer:
+        with _compiler_lock():
+            if not _Parallel.layer:
+                _start()
+    return _Parallel.layer
+
+
+def _launcher() -> Any:
+    return _Parallel.launcher if _Parallel.layer else threading_layer() and _Parallel.launcher
+
+
+def _start() -> None:
+    layer = "python" if Threads.inherited else _start_numba_threads()
+    if layer in ("omp", "tbb"):
+        from numconv.kernels.cpu.launch import launcher
+
+        _Parallel.launcher = _compile("launcher", launcher, True)
+    else:
+        layer = "python"
+        _Parallel.worth_from = PARALLEL_FROM_SECONDS_ON_PYTHON_THREADS
+    _Parallel.layer = layer
+
+
+def _start_numba_threads() -> str:
+    """Start Numba's threading layer and name it. Its workqueue, which aborts when two threads use it, is not used."""
+    from numba.core import config
+    from numba.np.ufunc import parallel
+
+    if config.THREADING_LAYER in ("tbb", "safe", "threadsafe", "forksafe"):
+        # What pip installs is not on the loader's path (numba#9740).
+        for name in ("libtbb.so.12", "libtbb.12.dylib"):
+            path = os.path.join(sys.prefix, "lib", name)
+            if os.path.exists(path):
+                ctypes.CDLL(path, mode=ctypes.RTLD_GLOBAL)
+    undecided = multiprocessing.get_start_method(allow_none=True) is None
+    try:
+        parallel._launch_threads()
+    except ValueError:  # the layer that was asked for is not there
+        return ""
+    if undecided:  # Numba's look at it has decided it
+        multiprocessing.set_start_method(None, force=True)  # type: ignore[arg-type]
+    return parallel.threading_layer()
+
+
+def _on_python_threads(serial: Any, workers: int, items: int, arrays: Sequence[Any]) -> None:
+    if _Parallel.pool is None:
+        _Parallel.pool = ThreadPoolExecutor(available_cores(), "numconv")
+    bounds = [worker * items // workers for worker in range(workers + 1)]
+    pending = [_Parallel.pool.submit(serial, bounds[w], bounds[w + 1], w, *arrays) for w in range(1, workers)]
+    serial(0, bounds[1], 0, *arrays)
+    for future in pending:
+        future.result()
+
+
+def compilations() -> int:
+    """How many functions were compiled in this process: those that the cache did not hold."""
+    from numconv.kernels.cpu.cache import Counts
+
+    return Counts.compilations
+
+
+def cache_info() -> dict[str, Any]:
+    """The cache's state; see `cache.info`."""
+    from numconv.kernels.cpu.cache import info
+
+    return info()

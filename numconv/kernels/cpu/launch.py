@@ -1,0 +1,112 @@
+"""The parallel form of every kernel: the compiled serial form, called by its address from Numba's threads.
+
+Numba's threading layers offer one function,
+
+    numba_parallel_for(chunk, args, dims, steps, data, inner_ndim, array_count, threads)
+
+which calls `chunk(args, dims, steps, data)` for parts of range(dims[0]): args[0] is moved by the part's start times
+steps[0], and dims[0] is its length. `numba.prange` goes the same way, but compiles the loop's body for each kernel
+again (0.4 s a kernel); a launcher depends on the types of the arrays alone, so kernels share it.
+
+Besides simd.py this is the only file that emits LLVM instructions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
+DONE, RAISED = 0, 1
+
+_INDEX = types.intp
+_CHUNK_ARGUMENTS = (types.intp, types.intp, types.intp)  # start, stop, worker
+
+
+def tag(arrays: Sequence[Any]) -> int:
+    """A number above `RAISED` that stands for the types of a kernel's arrays."""
+    return 2 + int.from_bytes(hashlib.sha256(str(list(arrays)).encode()).digest()[:7], "little")
+
+
+@intrinsic
+def _share(typing: Any, address: Any, known: Any, workers: Any, items: Any, arrays: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        own = context.get_constant(_INDEX, tag(arrays.types))
+        result = cgutils.alloca_once_value(builder, own)
+        with builder.if_then(builder.icmp_signed("==", arguments[1], own)):
+            builder.store(_launch(context, builder, arrays.types, arguments), result)
+        return builder.load(result)
+
+    return _INDEX(_INDEX, _INDEX, _INDEX, _INDEX, arrays), generate
+
+
+def _launch(context: Any, builder: Any, kinds: Sequence[Any], arguments: Sequence[Any]) -> Any:
+    """Emit the call of the threading layer; gives `DONE` or `RAISED`."""
+    address, _, workers, items, arrays = arguments
+    number, byte_pointer, void = cgutils.intp_t, cgutils.voidptr_t, ir.VoidType()
+    shared = ir.LiteralStructType([number, number, number, number, arrays.type])
+    data = cgutils.alloca_once(builder, shared)
+    for field, value in enumerate((number(DONE), address, workers, items, arrays)):
+        builder.store(value, cgutils.gep_inbounds(builder, data, 0, field))
+    base = builder.bitcast(data, byte_pointer)
+    pointers = [cgutils.alloca_once_value(builder, value) for value in (base, workers, number(1))]
+
+    def layer(name: str, result: Any, parameters: Sequence[Any]) -> Any:
+        return cgutils.get_or_insert_function(builder.module, ir.FunctionType(result, parameters), name)
+
+    c_int = cgutils.int32_t
+    # The layer leaves the number of threads of this launch behind as Numba's own setting.
+    setting = builder.call(layer("get_num_threads", c_int, []), [])
+    wanted = builder.trunc(workers, c_int)
+    threads = builder.select(builder.icmp_signed("<", wanted, setting), wanted, setting)
+    builder.call(
+        layer("numba_parallel_for", void, [byte_pointer] * 5 + [number, number, c_int]),
+        [
+            builder.bitcast(pointer, byte_pointer)
+            for pointer in (_chunk(context, builder.module, shared, kinds), *pointers)
+        ]
+        + [base, number(0), number(1), threads],
+    )
+    builder.call(layer("set_num_threads", void, [c_int]), [setting])
+    return builder.load(cgutils.gep_inbounds(builder, data, 0, 0))
+
+
+def _chunk(context: Any, module: Any, shared: Any, kinds: Sequence[Any]) -> Any:
+    """The function that the layer calls: the kernel on the items of each worker of its part."""
+    number, byte_pointer = cgutils.intp_t, cgutils.voidptr_t
+    parameters = [byte_pointer.as_pointer(), number.as_pointer(), number.as_pointer(), byte_pointer]
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), parameters), module.get_unique_name("chunk"))
+    function.linkage = "internal"
+    args, dims, _, base = function.args
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    data = builder.bitcast(base, shared.as_pointer())
+    address, workers, items, arrays = (
+        builder.load(cgutils.gep_inbounds(builder, data, 0, field)) for field in range(1, 5)
+    )
+    convention = context.call_conv
+    kernel_types = (*_CHUNK_ARGUMENTS, *kinds)
+    kernel_type = convention.get_function_type(types.none, kernel_types)
+    kernel = builder.inttoptr(address, kernel_type.as_pointer())
+    first = builder.sub(builder.ptrtoint(builder.load(args), number), builder.ptrtoint(base, number))
+    with cgutils.for_range(builder, builder.load(dims)) as part:
+        worker = builder.add(first, part.index)
+        following = builder.add(worker, number(1))
+        start, stop = (builder.sdiv(builder.mul(w, items), workers) for w in (worker, following))
+        values = [start, stop, worker, *(builder.extract_value(arrays, i) for i in range(len(kinds)))]
+        status, _ = convention.call_function(builder, kernel, types.none, kernel_types, values)
+        with builder.if_then(status.is_error):
+            builder.store(number(RAISED), cgutils.gep_inbounds(builder, data, 0, 0))
+    builder.ret_void()
+    return function
+
+
+def launcher(address, known, workers, items, *arrays):  # type: ignore[no-untyped-def]
+    """Call the kernel at `address`, of arrays whose `tag` is `known`, on all workers.
+
+    Returns `DONE`, or `RAISED`, or, with nothing done, the tag of these arrays where it is another.
+    """
+    return _share(address, known, workers, items, arrays)
