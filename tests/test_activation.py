@@ -115,6 +115,13 @@ def test_apply_in_place_and_into_another_array(activation):
     assert_allclose(y, expected, **TOLERANCE[np.float32])
 
 
+@pytest.mark.parametrize("activation", [None, *REAL, ("elu", 0.5)])
+def test_parse_takes_what_it_gives(activation):
+    parsed = act.parse(activation)
+    assert act.parse(parsed) == parsed
+    assert parsed == (None if activation is None else act.parse_activation(activation))
+
+
 def test_apply_without_an_activation():
     y = samples()
     out = np.empty_like(y)
@@ -170,6 +177,18 @@ def test_softmax_dtypes_and_shapes():
     assert act.softmax(np.float32(3)) == 1 and act.log_softmax(5.0, 0) == 0
     assert act.softmax(np.ones((2, 0, 3)), 1).shape == (2, 0, 3)
     assert act.log_softmax(np.ones((0, 3))).shape == (0, 3)
+
+
+def test_softmax_of_any_layout():
+    base = samples(np.float32)
+    for x in (base[::-2, ::3], base.T, base.astype(">f4")):
+        x.flags.writeable = False
+        before = x.copy()
+        for function in (act.softmax, act.log_softmax):
+            y = function(x, 0)
+            assert y.flags.c_contiguous and y.dtype.isnative
+            assert_allclose(y, function(np.ascontiguousarray(x, np.float32), 0), rtol=1e-6)
+        assert_array_equal(x, before)
 
 
 def test_softmax_judges_its_axis():

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from numconv.ops.elementwise import blockwise, real
-from numconv.problem import integer
-from numconv.problem import parse_activation as parse
+from numconv.problem import ACTIVATIONS, integer, parse_activation
 
 __all__ = [
     "apply",
@@ -100,15 +99,31 @@ _FUNCTIONS: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
 }
 
 
-def _evaluate(function: Callable[[np.ndarray], np.ndarray], x: Any) -> np.ndarray:
+def _evaluate(function: Callable[[np.ndarray], np.ndarray], x: Any, integers: bool = False) -> np.ndarray:
+    """`function` of each element; with `integers` these stay what they are."""
     x, work, result = real("x", x)
+    if integers and x.dtype.kind in "iu":
+        work = result = x.dtype.newbyteorder("=")
     out = np.empty(x.shape, result)
     blockwise(function, x, out, work)
     return out
 
 
 def _named(name: str, x: Any, parameter: float = 0.0) -> np.ndarray:
-    return _evaluate(lambda block: _FUNCTIONS[name](block, parameter), x)
+    return _evaluate(lambda block: _FUNCTIONS[name](block, parameter), x, integers=name in ("relu", "relu6"))
+
+
+def parse(activation: Any) -> tuple[str, float] | None:
+    """(name, parameter) of an activation given as None, a name, (name, parameter), or as this returns it.
+
+    Raises
+    ------
+    ValueError
+        With the list of names, if there is no such activation or it takes no parameter.
+    """
+    if activation in list(ACTIVATIONS.items()):
+        return activation
+    return parse_activation(activation)
 
 
 def apply(y: np.ndarray, activation: Any, out: np.ndarray | None = None) -> np.ndarray:
@@ -176,19 +191,12 @@ def relu(x: Any) -> np.ndarray:
     TypeError
         For bool and complex `x`.
     """
-    return _clipped("relu", x)
+    return _named("relu", x)
 
 
 def relu6(x: Any) -> np.ndarray:
     """min(max(x, 0), 6), elementwise; dtypes as in `relu`."""
-    return _clipped("relu6", x)
-
-
-def _clipped(name: str, x: Any) -> np.ndarray:
-    x = real("x", x)[0]
-    if x.dtype.kind in "iu":
-        return _FUNCTIONS[name](x.astype(x.dtype.newbyteorder("=")), 0.0)
-    return _named(name, x)
+    return _named("relu6", x)
 
 
 def leaky_relu(x: Any, negative_slope: float = 0.01) -> np.ndarray:
@@ -299,4 +307,4 @@ def _shifted(x: Any, axis: int, dim: int | None, dtype: Any) -> tuple[np.ndarray
     axes = (axis,) if x.ndim else ()
     x = x.astype(work, copy=False)
     with np.errstate(all="ignore"):
-        return np.asarray(x - np.max(x, axes, keepdims=True, initial=-np.inf)), axes, result
+        return np.asarray(np.subtract(x, np.max(x, axes, keepdims=True, initial=-np.inf), order="C")), axes, result

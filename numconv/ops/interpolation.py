@@ -148,7 +148,7 @@ def _nearest(n: int, out: int, factor: float | None, exact: bool, double: bool) 
     """The one tap of each output element."""
     if not exact and out == 2 * n:
         return np.arange(out) // 2
-    number = np.float64 if double else np.float32
+    number: Any = np.float64 if double else np.float32
     scale = number(1 / factor) if factor else number(n) / number(out)
     place = (np.arange(out).astype(number) + number(0.5 if exact else 0)) * scale
     return np.minimum(np.floor(place.astype(np.float32)).astype(np.int64), n - 1)

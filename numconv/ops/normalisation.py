@@ -82,7 +82,7 @@ def batch_norm(
     x = x.astype(work, copy=False)
     with np.errstate(all="ignore"):
         if not training:
-            y = x - mean.reshape(shape).astype(work)
+            y = np.subtract(x, mean.reshape(shape).astype(work), order="C")
             return _affine(y, (scale / np.sqrt(var + eps)).reshape(shape), offset.reshape(shape)).astype(
                 result, copy=False
             )
@@ -268,7 +268,7 @@ def dropout(x: Any, p: float = 0.5, training: bool = True, *, rng: np.random.Gen
     if not isinstance(rng, np.random.Generator):
         raise TypeError(f"rng must be a numpy.random.Generator, got {type(rng).__name__}")
     if not training or p == 0:
-        return x.astype(result)
+        return x.astype(result, order="C")
     keep = rng.random(x.shape, np.float32) >= p
     with np.errstate(all="ignore"):
         scaled = np.divide(x, 1 - p, where=keep, out=np.zeros(x.shape, work), dtype=work)
@@ -290,7 +290,7 @@ def _centred(x: np.ndarray, axes: tuple[int, ...]) -> tuple[np.ndarray, np.ndarr
     mean: Any = np.mean(x, axes, dtype=np.float64, keepdims=True)
     high = mean.astype(x.dtype)
     low = mean - high
-    y = x - high
+    y = np.subtract(x, high, order="C")
     return y, low, mean, np.mean(np.square(y, dtype=np.float64), axes, keepdims=True) - np.square(low)
 
 
