@@ -39,7 +39,7 @@ def facts() -> Iterator[tuple[str, str]]:
     from llvmlite import binding
 
     import numconv as nc
-    from numconv.kernels.cpu import simd
+    from numconv.kernels.cpu import cache, jit, simd
     from numconv.options import available_cores
 
     yield "numconv", f"{nc.__version__} in {Path(nc.__file__).parent}"
@@ -50,9 +50,11 @@ def facts() -> Iterator[tuple[str, str]]:
     yield "SIMD", ", ".join(name for name in FEATURES if host.get(name)) or "none known"
     yield "vectors", f"{simd.vector_bits()} bits: {simd.lanes('float32')} float32, {simd.lanes('float64')} float64"
     yield "cores", f"{available_cores()} of {os.cpu_count()} usable"
-    yield "threads", f"{nc.get_num_threads()}, threading layer {threading_layer()}"
+    yield "threads", f"{nc.get_num_threads()}, threading layer {jit.threading_layer()}"
     yield "workspace", f"at most {nc.options.workspace_limit / 2**20:g} MiB a call"
-    yield "cache", cache()
+    state = cache.info()
+    what = f"{state['files']} kernels, {state['bytes'] / 2**20:.1f} MiB" if state["enabled"] else "not used"
+    yield "cache", f"{state['path']}: {what}" + (f" ({state['reason']})" if state["reason"] else "")
     for extra, names in OPTIONAL.items():
         yield f"extra {extra}", ", ".join(f"{name} {version(name) or 'missing'}" for name in names)
 

@@ -92,8 +92,7 @@ def layer(text: str) -> tuple[int, int, int]:
 
 
 def run(options: argparse.Namespace) -> None:
-    for line in options.lines(options):
-        print(line)
+    print("\n".join(options.lines(options)))
 
 
 def conv_lines(options: argparse.Namespace) -> Iterator[str]:
