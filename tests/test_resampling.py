@@ -296,6 +296,15 @@ def test_interpolate_by_hand():
     assert_array_equal(interpolate(x, 1, mode="linear", align_corners=True)[0, 0], [0])
 
 
+def test_a_factor_scales_coordinates_even_where_the_size_stays():
+    x = np.arange(4.0).reshape(1, 1, 4)
+    assert_array_equal(interpolate(x, scale_factor=1.2)[0, 0], [0, 0, 1, 2])
+    assert_array_equal(interpolate(x, scale_factor=2.2)[0, 0], [0, 0, 0, 1, 1, 2, 2, 3])
+    assert_array_equal(interpolate(x, scale_factor=1.2, mode="nearest-exact")[0, 0], [0, 1, 2, 2])
+    assert_array_equal(interpolate(x, scale_factor=1.2, mode="linear")[0, 0], [0, 1, 2, 3])  # PyTorch copies
+    assert_array_equal(interpolate(x, scale_factor=1.2, recompute_scale_factor=True)[0, 0], [0, 1, 2, 3])
+
+
 def test_aligned_corners_agree_with_scipy():
     x = noise((1, 1, 6, 7))
     y = interpolate(x, (11, 15), mode="bilinear", align_corners=True)

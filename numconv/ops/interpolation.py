@@ -94,7 +94,7 @@ def interpolate(
     recompute = bool(recompute_scale_factor) or (mode == "area" and size is None)
     sizes, factors = _sizes(spatial, size, scale_factor, recompute, least=0 if mode == "area" else 1)
     plan = list(zip(spatial, sizes, factors, range(first, first + ndim)))
-    if mode != "nearest-exact" and (mode != "bicubic" or antialias):
+    if not nearest and (mode != "bicubic" or antialias):
         plan = [entry for entry in plan if entry[0] != entry[1]]  # there an axis of unchanged size is copied
 
     double = work == np.float64
@@ -146,8 +146,6 @@ def _factors(scale_factor: Any, ndim: int) -> tuple[float, ...]:
 
 def _nearest(n: int, out: int, factor: float | None, exact: bool, double: bool) -> np.ndarray:
     """The one tap of each output element."""
-    if not exact and out == 2 * n:
-        return np.arange(out) // 2
     number: Any = np.float64 if double else np.float32
     scale = number(1 / factor) if factor else number(n) / number(out)
     place = (np.arange(out).astype(number) + number(0.5 if exact else 0)) * scale
