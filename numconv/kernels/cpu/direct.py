@@ -17,9 +17,8 @@ import math
 import numpy as np
 
 from numconv.algorithm import Algorithm
-from numconv.kernels.cpu import jit, simd
+from numconv.kernels.cpu import epilogue, jit, simd
 from numconv.kernels.cpu import sweep as geo
-from numconv.kernels.cpu.epilogue import emit
 from numconv.kernels.cpu.memory import flat, half_kind
 from numconv.problem import ConvProblem
 
@@ -35,7 +34,8 @@ def sum_dtype(dtype: np.dtype) -> str:
 def correlate(sums_in, half):
     """Forward and input pass."""
     load, clip, wide = simd.load(half), geo.valid_range(), getattr(np, sums_in)
-    store_run = emit(half, sums_in == "float64")
+    add, store = epilogue.add_run(half), epilogue.store_run(half, "")
+    activate = epilogue.activate_run() if sums_in == "float64" else None
     buffer = simd.stack(BLOCK, sums_in)
 
     def body(start, stop, worker, x, weight, bias, residual, out, header, phases, taps, parameter, rows_of_image):
@@ -57,7 +57,7 @@ def correlate(sums_in, half):
             for w in range(0, counts[geo.COUNT_W], BLOCK):
                 count = min(BLOCK, counts[geo.COUNT_W] - w)
                 for i in range(count):
-                    sums[i] = 0
+                    sums[i] = wide(bias[channel])
                 for t in range(counts[geo.FIRST_TAP], counts[geo.FIRST_TAP] + counts[geo.TAP_COUNT]):
                     in_d = d * header[geo.STRIDE_D] + taps[t, geo.OFFSET_D]
                     in_h = h * header[geo.STRIDE_H] + taps[t, geo.OFFSET_H]
@@ -81,10 +81,11 @@ def correlate(sums_in, half):
                 o += out_d * header[geo.OUT_D] + out_h * header[geo.OUT_H] + out_w * header[geo.OUT_W]
                 q = header[geo.RESIDUAL_0] + n * header[geo.RESIDUAL_N] + channel * header[geo.RESIDUAL_C]
                 q += out_d * header[geo.RESIDUAL_D] + out_h * header[geo.RESIDUAL_H] + out_w * header[geo.RESIDUAL_W]
-                store_run(
-                    out, o, header[geo.STEP_W] * header[geo.OUT_W], sums, 0, count, bias, channel, 0,
-                    residual, q, header[geo.STEP_W] * header[geo.RESIDUAL_W], header, parameter,
-                )  # fmt: skip
+                if header[geo.HAS_RESIDUAL]:
+                    add(sums, 0, count, residual, q, header[geo.STEP_W] * header[geo.RESIDUAL_W])
+                if activate is not None:
+                    activate(sums, 0, count, header, parameter)
+                store(out, o, header[geo.STEP_W] * header[geo.OUT_W], sums, 0, count)
 
     return body
 

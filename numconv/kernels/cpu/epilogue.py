@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from numconv.kernels.cpu import jit, simd
-from numconv.kernels.cpu.sweep import ACTIVATION, HAS_RESIDUAL
+from numconv.kernels.cpu.sweep import ACTIVATION
 from numconv.problem import ACTIVATIONS
 
 CODES = {name: code for code, name in enumerate(ACTIVATIONS, 1)}
@@ -41,24 +41,45 @@ def activate() -> Any:
 
 
 @jit.function
-def emit(half: int, activated: bool) -> Any:
-    """Store a run of sums: `emit(half, activated)(out, o, o_step, sums, c, count, bias, b, b_step, residual, q, q_step,
-    header, parameter)`.
+def activate_run() -> Any:
+    """`activate_run()(sums, first, last, header, parameter)`: the header's activation, in place."""
+    activation = activate()
 
-    out[o + i o_step] = activation(sums[c + i] + bias[b + i b_step] + residual[q + i q_step]) for i < count.
-    `activated` is whether the dtype has activations: integers and complex numbers have none.
-    """
-    load, store, activation = simd.load(half), simd.store(half), activate() if activated else None
+    def activated(sums, first, last, header, parameter):
+        code = header[ACTIVATION]
+        if code:
+            for i in range(first, last):
+                sums[i] = activation(code, parameter[0], sums[i])
 
-    def emitted(out, o, o_step, sums, c, count, bias, b, b_step, residual, q, q_step, header, parameter):
-        code, more = header[ACTIVATION], header[HAS_RESIDUAL]
+    return activated
+
+
+@jit.function
+def add_run(half: int) -> Any:
+    """`add_run(half)(sums, c, count, residual, q, step)`: sums[c + i] += residual[q + i step]."""
+    load = simd.load(half)
+
+    def added(sums, c, count, residual, q, step):
         for i in range(count):
-            v = sums[c + i] + bias[b + i * b_step]
-            if more:
-                v += load(residual, q + i * q_step)
-            if activated:
-                store(out, o + i * o_step, v if code == 0 else activation(code, parameter[0], v))
-            else:
-                store(out, o + i * o_step, v)
+            sums[c + i] += load(residual, q + i * step)
 
-    return emitted
+    return added
+
+
+@jit.function
+def store_run(half: int, dtype: str) -> Any:
+    """`store_run(half, dtype)(out, o, step, sums, c, count)`: out[o + i step] = sums[c + i], rounded once.
+
+    `dtype` is that of the sums where `out` has it too, else empty.
+    """
+    store = simd.store(half)
+    move = simd.move(dtype) if dtype and not half else None
+
+    def stored(out, o, step, sums, c, count):
+        if move is not None and step == 1:
+            move(out, o, sums, c, 0, count, count)
+        else:
+            for i in range(count):
+                store(out, o + i * step, sums[c + i])
+
+    return stored

@@ -20,9 +20,8 @@ from typing import NamedTuple
 import numpy as np
 
 from numconv.algorithm import Algorithm
-from numconv.kernels.cpu import jit, simd
+from numconv.kernels.cpu import epilogue, jit, simd
 from numconv.kernels.cpu import sweep as geo
-from numconv.kernels.cpu.epilogue import emit
 from numconv.kernels.cpu.memory import aligned, flat, half_kind
 from numconv.options import get_num_threads
 from numconv.problem import LAST, ConvProblem, accumulator_dtype
@@ -63,9 +62,9 @@ def find_segments():
 
 
 @jit.function
-def pack_positions(width, half):
+def pack_positions(width, dtype, half):
     """Pack image[k, p] for first <= k < last with `width` positions of each k side by side."""
-    load, clip = simd.load(half), geo.valid_range()
+    load, clip, move = simd.load(half), geo.valid_range(), simd.move(dtype)
 
     def pack(panel, start, pitch, x, base, header, taps, first_tap, first, last, segments, count):
         channels, step = header[geo.S], header[geo.STRIDE_W] * header[geo.X_W]
@@ -82,53 +81,54 @@ def pack_positions(width, half):
                     low, high = clip(w, header[geo.STRIDE_W], length, header[geo.SOURCE_W])
                 to = start + j // width * pitch + (t * channels + s0 - first) * width + j % width
                 at = base + d * header[geo.X_D] + h * header[geo.X_H] + w * header[geo.X_W] + s0 * header[geo.X_C]
-                for _ in range(s0, s1):
-                    for i in range(low):
-                        panel[to + i] = 0
-                    if half == 0 and step == 1 and high - low == width:
-                        simd.copy(panel, to, x, at, width)
-                    elif half == 0 and step == 1 and high > low:
-                        simd.copy(panel, to + low, x, at + low, high - low)
-                    else:
+                if half == 0 and step == 1:
+                    for s in range(s1 - s0):
+                        move(panel, to + s * width, x, at + s * header[geo.X_C], low, high, length)
+                else:
+                    for s in range(s1 - s0):
+                        for i in range(low):
+                            panel[to + s * width + i] = 0
                         for i in range(low, high):
-                            panel[to + i] = load(x, at + i * step)
-                    for i in range(high, length):
-                        panel[to + i] = 0
-                    to += width
-                    at += header[geo.X_C]
+                            panel[to + s * width + i] = load(x, at + s * header[geo.X_C] + i * step)
+                        for i in range(high, length):
+                            panel[to + s * width + i] = 0
 
     return pack
 
 
 @jit.function
-def pack_rows(half):
+def pack_rows(dtype, half):
     """Pack image[k, p] for first <= k < last with STEPS numbers of k side by side for each position."""
-    load = simd.load(half)
+    load, clip, move = simd.load(half), geo.valid_range(), simd.move(dtype)
 
     def pack(panel, start, pitch, x, base, header, taps, first_tap, first, last, segments, count):
-        channels = header[geo.S]
-        for q in range(count):
-            for i in range(segments[q * SEGMENT + 1]):
-                row = start + (segments[q * SEGMENT] + i) * STEPS
-                k = first
-                while k < last:
-                    t, s = divmod(k, channels)
-                    tap = taps[first_tap + t]
-                    d = segments[q * SEGMENT + 2] * header[geo.STRIDE_D] + tap[geo.OFFSET_D]
-                    h = segments[q * SEGMENT + 3] * header[geo.STRIDE_H] + tap[geo.OFFSET_H]
-                    w = (segments[q * SEGMENT + 4] + i) * header[geo.STRIDE_W] + tap[geo.OFFSET_W]
-                    length = min(channels - s, last - k, STEPS - (k - first) % STEPS)
-                    to = row + (k - first) // STEPS * pitch + (k - first) % STEPS
-                    at = base + d * header[geo.X_D] + h * header[geo.X_H] + w * header[geo.X_W] + s * header[geo.X_C]
-                    inside = 0 <= h < header[geo.SOURCE_H] and 0 <= w < header[geo.SOURCE_W]
-                    if not (inside and 0 <= d < header[geo.SOURCE_D]):
-                        panel[to : to + length] = 0
-                    elif half == 0 and header[geo.X_C] == 1:
-                        simd.copy(panel, to, x, at, length)
+        channels, step = header[geo.S], header[geo.STRIDE_W] * header[geo.X_W]
+        k = first
+        while k < last:
+            t, s = divmod(k, channels)
+            piece = min(channels - s, last - k, STEPS - (k - first) % STEPS)
+            to = start + (k - first) // STEPS * pitch + (k - first) % STEPS
+            tap = taps[first_tap + t]
+            for q in range(count):
+                j, length = segments[q * SEGMENT], segments[q * SEGMENT + 1]
+                d = segments[q * SEGMENT + 2] * header[geo.STRIDE_D] + tap[geo.OFFSET_D]
+                h = segments[q * SEGMENT + 3] * header[geo.STRIDE_H] + tap[geo.OFFSET_H]
+                w = segments[q * SEGMENT + 4] * header[geo.STRIDE_W] + tap[geo.OFFSET_W]
+                low, high = 0, 0
+                if 0 <= d < header[geo.SOURCE_D] and 0 <= h < header[geo.SOURCE_H]:
+                    low, high = clip(w, header[geo.STRIDE_W], length, header[geo.SOURCE_W])
+                at = base + d * header[geo.X_D] + h * header[geo.X_H] + w * header[geo.X_W] + s * header[geo.X_C]
+                for i in range(length):
+                    inside = piece if low <= i < high else 0
+                    row = to + (j + i) * STEPS
+                    if half == 0 and header[geo.X_C] == 1:
+                        move(panel, row, x, at + i * step, 0, inside, piece)
                     else:
-                        for c in range(length):
-                            panel[to + c] = load(x, at + c * header[geo.X_C])
-                    k += length
+                        for c in range(inside):
+                            panel[row + c] = load(x, at + i * step + c * header[geo.X_C])
+                        for c in range(inside, piece):
+                            panel[row + c] = 0
+            k += piece
 
     return pack
 
@@ -167,8 +167,9 @@ def multiply(along, rows, vectors, dtype, half):
     positions_along = along == "positions"
     position_tile, channel_tile = (width, rows) if positions_along else (rows, width)
     tile = simd.tile(rows, vectors, 1, rows) if positions_along else simd.tile(rows, vectors, STEPS, 1)
-    pack = pack_positions(width, half) if positions_along else pack_rows(half)
-    segments_of, store_run = find_segments(), emit(half, True)
+    pack = pack_positions(width, dtype, half) if positions_along else pack_rows(dtype, half)
+    segments_of, move = find_segments(), simd.move(dtype)
+    add, activate, store = epilogue.add_run(half), epilogue.activate_run(), epilogue.store_run(half, dtype)
     most_segments = SEGMENT * (POSITIONS + 2 * max(rows, width))
     table = simd.stack(most_segments, "int64")
     area = rows * width
@@ -204,7 +205,15 @@ def multiply(along, rows, vectors, dtype, half):
             first_tap = counts[geo.FIRST_TAP]
             weights = (g * len(taps) + first_tap) * header[geo.S] * all_tiles * channel_tile
             base = header[geo.X_0] + n * header[geo.X_N] + g * header[geo.S] * header[geo.X_C]
-            workspace[sums : sums + (last_tile - first_tile) * tiles * area] = 0
+            for c in range(first_tile, last_tile):
+                b = g * channels + c * channel_tile
+                some = min(channel_tile, channels - c * channel_tile)
+                for line in range((c - first_tile) * tiles * rows, (c - first_tile + 1) * tiles * rows):
+                    if positions_along:
+                        value = bias[b + line % rows] if line % rows < some else 0
+                        workspace[sums + line * width : sums + (line + 1) * width] = value
+                    else:
+                        move(workspace, sums + line * width, bias, b, 0, some, width)
             for k0 in range(0, terms, blocking[PANEL_STEPS]):
                 k1 = min(k0 + blocking[PANEL_STEPS], terms)
                 pack(workspace, panel, pitch, x, base, header, taps, first_tap, k0, k1, sources, found)
@@ -223,9 +232,8 @@ def multiply(along, rows, vectors, dtype, half):
 
             # Where the result's rows follow each other in memory, a tile's positions are one run.
             if header[geo.LINEAR]:
-                found = segments_of(places, first, here, 1, counts[geo.COUNT_D] * height * row, position_tile)
-            else:
-                found = segments_of(places, first, here, height, row, position_tile)
+                height, row = 1, counts[geo.COUNT_D] * height * row
+            found = segments_of(places, first, here, height, row, position_tile)
             for q in range(found):
                 j, length = places[q * SEGMENT], places[q * SEGMENT + 1]
                 if places[q * SEGMENT + 2] == OUTSIDE:
@@ -233,31 +241,28 @@ def multiply(along, rows, vectors, dtype, half):
                 d = counts[geo.START_D] + places[q * SEGMENT + 2] * header[geo.STEP_D]
                 h = counts[geo.START_H] + places[q * SEGMENT + 3] * header[geo.STEP_H]
                 v = counts[geo.START_W] + places[q * SEGMENT + 4] * header[geo.STEP_W]
-                o = header[geo.OUT_0] + n * header[geo.OUT_N] + d * header[geo.OUT_D] + h * header[geo.OUT_H]
-                o += v * header[geo.OUT_W]
-                r = header[geo.RESIDUAL_0] + n * header[geo.RESIDUAL_N] + d * header[geo.RESIDUAL_D]
-                r += h * header[geo.RESIDUAL_H] + v * header[geo.RESIDUAL_W]
-                along_out = header[geo.STEP_W] * header[geo.OUT_W]
-                along_residual = header[geo.STEP_W] * header[geo.RESIDUAL_W]
-                for c in range(first_tile * channel_tile, min(last_tile * channel_tile, channels), channel_tile):
-                    s = sums + ((c // channel_tile - first_tile) * tiles + j // position_tile) * area
-                    some = min(channel_tile, channels - c)
-                    b = g * channels + c
+                out_w, more_w = header[geo.STEP_W] * header[geo.OUT_W], header[geo.STEP_W] * header[geo.RESIDUAL_W]
+                out_c, more_c = header[geo.OUT_C], header[geo.RESIDUAL_C]
+                out_at = header[geo.OUT_0] + n * header[geo.OUT_N] + v * header[geo.OUT_W]
+                out_at += d * header[geo.OUT_D] + h * header[geo.OUT_H]
+                more_at = header[geo.RESIDUAL_0] + n * header[geo.RESIDUAL_N] + v * header[geo.RESIDUAL_W]
+                more_at += d * header[geo.RESIDUAL_D] + h * header[geo.RESIDUAL_H]
+                for c in range(first_tile, last_tile):
+                    b = g * channels + c * channel_tile
+                    some = min(channel_tile, channels - c * channel_tile)
+                    s = sums + ((c - first_tile) * tiles + j // position_tile) * area
+                    # A run lies along the tile's vectors; runs lie side by side along its rows.
                     if positions_along:
-                        for i in range(some):
-                            store_run(
-                                out, o + (b + i) * header[geo.OUT_C], along_out,
-                                workspace, s + i * width + j % width, length, bias, b + i, 0,
-                                residual, r + (b + i) * header[geo.RESIDUAL_C], along_residual, header, parameter,
-                            )  # fmt: skip
+                        s += j % width
+                        runs, run, out_step, more_step, out_next, more_next = some, length, out_w, more_w, out_c, more_c
                     else:
-                        for i in range(length):
-                            store_run(
-                                out, o + i * along_out + b * header[geo.OUT_C], header[geo.OUT_C],
-                                workspace, s + (j % rows + i) * width, some, bias, b, 1,
-                                residual, r + i * along_residual + b * header[geo.RESIDUAL_C], header[geo.RESIDUAL_C],
-                                header, parameter,
-                            )  # fmt: skip
+                        s += j % rows * width
+                        runs, run, out_step, more_step, out_next, more_next = length, some, out_c, more_c, out_w, more_w
+                    for i in range(runs):
+                        if header[geo.HAS_RESIDUAL]:
+                            add(workspace, s + i * width, run, residual, more_at + b * more_c + i * more_next, more_step)
+                        activate(workspace, s + i * width, s + i * width + run, header, parameter)
+                        store(out, out_at + b * out_c + i * out_next, out_step, workspace, s + i * width, run)
 
     return body
 
@@ -355,6 +360,7 @@ class Im2col(Algorithm):
         return packed
 
     def run(self, problem, packed, x, bias, residual, out, workspace):  # type: ignore[no-untyped-def]
+        problem, x, residual, out = geo.joined(problem, x, residual, out)
         cut, swept = blocking(problem), geo.sweep(problem)
         given = geo.operands(problem, x, bias, residual, out)
         dtype = accumulator_dtype(problem.dtype)

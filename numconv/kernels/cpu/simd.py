@@ -137,17 +137,48 @@ def tile(rows: int, vectors: int, a_row: int, a_step: int) -> Any:
 
 
 @intrinsic
-def copy(typing: Any, target: Any, to: Any, source: Any, start: Any, count: Any) -> Any:
-    """target[to : to + count] = source[start : start + count], the two apart from each other."""
+def _move_vector(typing: Any, target: Any, to: Any, source: Any, at: Any, low: Any, high: Any, length: Any) -> Any:
+    """One vector of `move`: lanes outside low <= lane < high are zero, lanes from `length` on are not stored."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        kinds = signature.args
-        target_at = builder.gep(_data(context, builder, kinds[0], arguments[0]), [arguments[1]])
+        kinds, number = signature.args, context.get_data_type(target.dtype)
+        count, size = lanes(str(target.dtype)), target.dtype.bitwidth // 8
+        vector, index = ir.VectorType(number, count), ir.VectorType(ir.IntType(64), count)
+        mask, pointer, i32 = ir.VectorType(ir.IntType(1), count), vector.as_pointer(), ir.IntType(32)
+        lane = ir.Constant(index, list(range(count)))
+        low, high, length = (_splat(builder, index, a) for a in arguments[4:])
+        inside = builder.and_(builder.icmp_signed(">=", lane, low), builder.icmp_signed("<", lane, high))
+        suffix = f"v{count}f{8 * size}.p0"
+        types_of_load = ir.FunctionType(vector, [pointer, i32, mask, vector])
+        load = cgutils.get_or_insert_function(builder.module, types_of_load, f"llvm.masked.load.{suffix}")
+        types_of_store = ir.FunctionType(ir.VoidType(), [vector, pointer, i32, mask])
+        store = cgutils.get_or_insert_function(builder.module, types_of_store, f"llvm.masked.store.{suffix}")
         source_at = builder.gep(_data(context, builder, kinds[2], arguments[2]), [arguments[3]])
-        cgutils.raw_memcpy(builder, target_at, source_at, arguments[4], kinds[0].dtype.bitwidth // 8)
+        target_at = builder.gep(_data(context, builder, kinds[0], arguments[0]), [arguments[1]])
+        align, zero = ir.Constant(i32, size), ir.Constant(vector, [0.0] * count)
+        value = builder.call(load, [builder.bitcast(source_at, pointer), align, inside, zero])
+        stored = builder.icmp_signed("<", lane, length)
+        builder.call(store, [value, builder.bitcast(target_at, pointer), align, stored])
         return context.get_dummy_value()
 
-    return types.void(target, types.intp, source, types.intp, types.intp), generate
+    index = types.intp
+    return types.void(target, index, source, index, index, index, index), generate
+
+
+@functools.cache
+def move(dtype: str) -> Any:
+    """`move(dtype)(target, to, source, at, low, high, length)`: copy a run whose ends may lie outside the source.
+
+    target[to + i] = source[at + i] where low <= i < high, else 0, for 0 <= i < length; nothing else is touched.
+    Short runs are the rule (a row of a small image), where masked vectors are several times as fast as memcpy.
+    """
+    step = lanes(dtype)
+
+    def moved(target, to, source, at, low, high, length):
+        for i in range(0, length, step):
+            _move_vector(target, to + i, source, at + i, low - i, high - i, length - i)
+
+    return numba.njit(moved, inline="always")
 
 
 def stack(count: int, dtype: str) -> Any:

@@ -18,6 +18,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -206,3 +207,32 @@ def operands(
         (x_at, out_at, residual_at),
     )
     return Operands(x_flat, bias, residual_flat, out_flat, header, _parameter(problem))
+
+
+@functools.lru_cache(maxsize=1024)
+def _joined(problem: ConvProblem) -> ConvProblem | None:
+    plain = set(problem.kernel) == set(problem.stride) == {1} and not any(map(any, problem.padding))
+    if problem.ndim == 1 or not plain or problem.spatial != problem.out_spatial:
+        return None
+    size = (math.prod(problem.spatial),)
+    return replace(
+        problem, operation=problem.operation.replace(f"{problem.ndim}d", "1d"), spatial=size, out_spatial=size,
+        kernel=(1,), stride=(1,), padding=((0, 0),), dilation=(1,),
+    )  # fmt: skip
+
+
+def joined(
+    problem: ConvProblem, x: np.ndarray, residual: np.ndarray | None, out: np.ndarray
+) -> tuple[ConvProblem, np.ndarray, np.ndarray | None, np.ndarray]:
+    """A pointwise problem on contiguous arrays as one with a single spatial axis, so that runs do not end at rows."""
+    line = _joined(problem)
+    arrays = [a for a in (x, residual, out) if a is not None]
+    if line is None or not all(a.flags.c_contiguous for a in arrays):
+        return problem, x, residual, out
+
+    def join(array: np.ndarray, layout: str) -> np.ndarray:
+        shape = array.shape
+        return array.reshape((shape[0], -1, shape[-1]) if layout == LAST else (*shape[:2], -1))
+
+    more = None if residual is None else join(residual, problem.layout_out)
+    return line, join(x, problem.layout_in), more, join(out, problem.layout_out)
