@@ -27,7 +27,6 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import llvmlite
@@ -56,10 +55,12 @@ class Counts:
     trouble = ""  # why the last entry could not be written or the cache cannot be used
 
 
-def _sources() -> Iterator[str]:
-    for folder, folders, files in os.walk(PACKAGE):
-        folders[:] = sorted(name for name in folders if name != "__pycache__")
-        yield from (os.path.join(folder, name) for name in sorted(files) if name.endswith(".py"))
+@functools.cache
+def _sources() -> tuple[str, ...]:
+    walk = os.walk(PACKAGE)
+    return tuple(
+        sorted(os.path.join(folder, name) for folder, _, names in walk for name in names if name[-3:] == ".py")
+    )
 
 
 def _edited() -> bool:
@@ -177,7 +178,7 @@ def _write(path: str, content: bytes) -> None:
 
 
 def _read(path: str) -> tuple[Any, ...] | None:
-    """(key, compiled result in parts) of an entry; None if there is none, or a broken one, or one of somebody else's."""
+    """(key, compiled result in parts) of an entry; None if there is none, or it is broken or somebody else's."""
     try:
         with open(path, "rb") as file:
             if _not_ours(os.fstat(file.fileno())):

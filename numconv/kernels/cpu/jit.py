@@ -41,6 +41,15 @@ from numconv.options import Threads, available_cores, get_num_threads
 
 # Reordering and contraction give the speed; nnan and ninf would break NaN and Inf.
 FASTMATH = {"reassoc", "contract", "nsz"}
+# boundscheck: None leaves it to NUMBA_BOUNDSCHECK. Nothing calls kernels from C.
+FLAGS = {
+    "nopython": True,
+    "boundscheck": None,
+    "nogil": True,
+    "fastmath": FASTMATH,
+    "error_model": "numpy",
+    "no_cfunc_wrapper": True,
+}
 # To enter a parallel region costs 2 to 3 us with omp and tbb, 50 to 100 us on Python threads (two cores).
 PARALLEL_FROM_SECONDS = 10e-6
 PARALLEL_FROM_SECONDS_ON_PYTHON_THREADS = 400e-6
@@ -65,10 +74,10 @@ def _compile(name: str, function: Callable[..., Any], cached: bool) -> Any:
     from numba.core.registry import CPUDispatcher
 
     from numconv.kernels.cpu.cache import KernelCache
+    from numconv.kernels.cpu.lowering import WideCompiler
 
     function.__qualname__ = name
-    flags = {"nopython": True, "boundscheck": None, "nogil": True, "fastmath": FASTMATH, "error_model": "numpy"}
-    dispatcher = CPUDispatcher(function, targetoptions=flags)
+    dispatcher: Any = CPUDispatcher(function, targetoptions=FLAGS.copy(), pipeline_class=WideCompiler)
     dispatcher._cache = KernelCache(f"{function.__module__}.{name}" if cached else "")
     return dispatcher
 
@@ -195,7 +204,7 @@ def _start_numba_threads() -> str:
     from numba.core import config
     from numba.np.ufunc import parallel
 
-    if config.THREADING_LAYER in ("tbb", "safe", "threadsafe", "forksafe"):
+    if vars(config)["THREADING_LAYER"] in ("tbb", "safe", "threadsafe", "forksafe"):
         # What pip installs is not on the loader's path (numba#9740).
         for name in ("libtbb.so.12", "libtbb.12.dylib"):
             path = os.path.join(sys.prefix, "lib", name)
@@ -207,7 +216,7 @@ def _start_numba_threads() -> str:
     except ValueError:  # the layer that was asked for is not there
         return ""
     if undecided:  # Numba's look at it has decided it
-        multiprocessing.set_start_method(None, force=True)  # type: ignore[arg-type]
+        multiprocessing.set_start_method(None, force=True)
     return parallel.threading_layer()
 
 

@@ -63,14 +63,10 @@ def _launch(context: Any, builder: Any, kinds: Sequence[Any], arguments: Sequenc
     setting = builder.call(layer("get_num_threads", c_int, []), [])
     wanted = builder.trunc(workers, c_int)
     threads = builder.select(builder.icmp_signed("<", wanted, setting), wanted, setting)
-    builder.call(
-        layer("numba_parallel_for", void, [byte_pointer] * 5 + [number, number, c_int]),
-        [
-            builder.bitcast(pointer, byte_pointer)
-            for pointer in (_chunk(context, builder.module, shared, kinds), *pointers)
-        ]
-        + [base, number(0), number(1), threads],
-    )
+    chunk = _chunk(context, builder.module, shared, kinds)
+    four = [builder.bitcast(pointer, byte_pointer) for pointer in (chunk, *pointers)]
+    parallel_for = layer("numba_parallel_for", void, [byte_pointer] * 5 + [number, number, c_int])
+    builder.call(parallel_for, [*four, base, number(0), number(1), threads])
     builder.call(layer("set_num_threads", void, [c_int]), [setting])
     return builder.load(cgutils.gep_inbounds(builder, data, 0, 0))
 
@@ -104,7 +100,7 @@ def _chunk(context: Any, module: Any, shared: Any, kinds: Sequence[Any]) -> Any:
     return function
 
 
-def launcher(address, known, workers, items, *arrays):  # type: ignore[no-untyped-def]
+def launcher(address, known, workers, items, *arrays):
     """Call the kernel at `address`, of arrays whose `tag` is `known`, on all workers.
 
     Returns `DONE`, or `RAISED`, or, with nothing done, the tag of these arrays where it is another.
