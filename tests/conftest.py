@@ -35,4 +35,4 @@ def registry(monkeypatch):
 @pytest.fixture
 def always_parallel(monkeypatch):
     """However small the work, it is shared between the threads."""
-    monkeypatch.setattr(jit, "PARALLEL_FROM_SECONDS", 0.0)
+    monkeypatch.setattr(jit, "workers", lambda seconds: nc.get_num_threads())
