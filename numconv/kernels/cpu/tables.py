@@ -5,9 +5,10 @@ from __future__ import annotations
 from numconv.algorithm import Algorithm
 from numconv.kernels.cpu.direct import Direct, DirectWeight
 from numconv.kernels.cpu.im2col import Im2col
+from numconv.kernels.cpu.im2col_weight import Im2colWeight
 
 _SWEPT: tuple[Algorithm, ...] = (Im2col(), Direct())
-_WEIGHT: tuple[Algorithm, ...] = (DirectWeight(),)
+_WEIGHT: tuple[Algorithm, ...] = (Im2colWeight(), DirectWeight())
 
 TABLES: dict[str, tuple[Algorithm, ...]] = {}
 for _n in (1, 2, 3):
