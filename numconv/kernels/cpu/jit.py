@@ -50,9 +50,10 @@ FLAGS = {
     "error_model": "numpy",
     "no_cfunc_wrapper": True,
 }
-# To enter a parallel region costs 2 to 3 us with omp and tbb, 50 to 100 us on Python threads (two cores).
+# To enter a parallel region costs 2 to 3 us with omp and tbb (two cores).
 PARALLEL_FROM_SECONDS = 10e-6
-PARALLEL_FROM_SECONDS_ON_PYTHON_THREADS = 400e-6
+# On Python threads it costs 75 us.
+PYTHON_THREADS_COST = 40
 
 
 @functools.cache
@@ -154,20 +155,20 @@ def function(factory: Callable[..., Callable[..., Any]]) -> Callable[..., Any]:
 
 def workers(seconds: float) -> int:
     """How many threads work of an estimated single-thread time is worth."""
-    return 1 if seconds < _Parallel.worth_from else get_num_threads()
+    return 1 if seconds < PARALLEL_FROM_SECONDS * _Parallel.cost else get_num_threads()
 
 
 class _Parallel:
     """How this process runs parallel forms; a forked child finds out anew."""
 
-    worth_from = PARALLEL_FROM_SECONDS
+    cost = 1
     layer = ""  # not started yet
     launcher: Any = None
     pool: ThreadPoolExecutor | None = None
 
     @classmethod
     def forget(cls) -> None:
-        cls.worth_from, cls.layer, cls.launcher, cls.pool = PARALLEL_FROM_SECONDS, "", None, None
+        cls.cost, cls.layer, cls.launcher, cls.pool = 1, "", None, None
 
 
 if hasattr(os, "register_at_fork"):
@@ -195,7 +196,7 @@ def _start() -> None:
         _Parallel.launcher = _compile("launcher", launcher, True)
     else:
         layer = "python"
-        _Parallel.worth_from = PARALLEL_FROM_SECONDS_ON_PYTHON_THREADS
+        _Parallel.cost = PYTHON_THREADS_COST
     _Parallel.layer = layer
 
 

@@ -64,6 +64,72 @@ def _splat(builder: Any, kind: ir.VectorType, scalar: Any) -> Any:
     return builder.shuffle_vector(one, ir.Constant(kind, ir.Undefined), mask)
 
 
+def _multiply_add(rows: int, vectors: int, a_row: int, a_step: int, tabled: bool) -> Any:
+    """The register tile; where `tabled`, step k reads b at places[pi + k] in place of k times the tile's width."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kinds, values = signature.args, list(arguments)
+        number = context.get_data_type(kinds[0].dtype)
+        count = lanes(str(kinds[0].dtype))
+        vector, wide = ir.VectorType(number, count), context.get_data_type(kinds[4].dtype)
+        summed = ir.VectorType(wide, count)
+        width, size, wide_size = vectors * count, kinds[0].dtype.bitwidth // 8, kinds[4].dtype.bitwidth // 8
+        index = values[1].type
+
+        def at(pointer: Any, offset: Any, kind: Any) -> Any:
+            return builder.bitcast(builder.gep(pointer, [offset]), kind.as_pointer())
+
+        def constant(value: int) -> Any:
+            return ir.Constant(index, value)
+
+        a0 = builder.gep(_data(context, builder, kinds[0], values[0]), [values[1]])
+        b0 = builder.gep(_data(context, builder, kinds[2], values[2]), [values[3]])
+        c0 = builder.gep(_data(context, builder, kinds[4], values[4]), [values[5]])
+        steps = values[6]
+        places = builder.gep(_data(context, builder, kinds[7], values[7]), [values[8]]) if tabled else None
+        entry = builder.block
+        loop, done = builder.append_basic_block("tile"), builder.append_basic_block("tile.done")
+        zero = ir.Constant(vector, [0.0] * count)
+        builder.cbranch(builder.icmp_signed(">", steps, constant(0)), loop, done)
+
+        builder.position_at_end(loop)
+        step = builder.phi(index)
+        step.add_incoming(constant(0), entry)
+        sums = [[builder.phi(vector) for _ in range(vectors)] for _ in range(rows)]
+        a_at = builder.gep(a0, [builder.mul(step, constant(a_step))])
+        place = builder.load(builder.gep(places, [step])) if tabled else builder.mul(step, constant(width))
+        b_at = builder.gep(b0, [place])
+        operand = [builder.load(at(b_at, constant(v * count), vector), align=size) for v in range(vectors)]
+        following = []
+        for r in range(rows):
+            scalar = builder.load(builder.gep(a_at, [constant(r * a_row)]))
+            spread = _splat(builder, vector, scalar)
+            following.append([_vector_fma(builder, vector, spread, operand[v], sums[r][v]) for v in range(vectors)])
+        after = builder.add(step, constant(1))
+        step.add_incoming(after, loop)
+        for r in range(rows):
+            for v in range(vectors):
+                sums[r][v].add_incoming(zero, entry)
+                sums[r][v].add_incoming(following[r][v], loop)
+        builder.cbranch(builder.icmp_signed("<", after, steps), loop, done)
+
+        builder.position_at_end(done)
+        for r in range(rows):
+            for v in range(vectors):
+                total = builder.phi(vector)
+                total.add_incoming(zero, entry)
+                total.add_incoming(following[r][v], loop)
+                sums[r][v] = total
+        for r in range(rows):
+            for v in range(vectors):
+                there = at(c0, constant(r * width + v * count), summed)
+                total = sums[r][v] if wide == number else builder.fpext(sums[r][v], summed)
+                builder.store(builder.fadd(builder.load(there, align=wide_size), total), there, align=wide_size)
+        return context.get_dummy_value()
+
+    return generate
+
+
 def tile(rows: int, vectors: int, a_row: int, a_step: int) -> Any:
     """The register tile as a function `(a, ai, b, bi, c, ci, steps)` to call in a kernel.
 
@@ -71,67 +137,28 @@ def tile(rows: int, vectors: int, a_row: int, a_step: int) -> Any:
     for r < rows and j < width, where width is `vectors` vectors. a and b are of one dtype, float32 or float64; c is of
     that dtype or of float64.
     """
+    generate = _multiply_add(rows, vectors, a_row, a_step, False)
 
     @intrinsic
     def multiply_add(typing: Any, a: Any, ai: Any, b: Any, bi: Any, c: Any, ci: Any, steps: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            kinds, values = signature.args, arguments
-            number = context.get_data_type(a.dtype)
-            count = lanes(str(a.dtype))
-            vector, wide = ir.VectorType(number, count), context.get_data_type(c.dtype)
-            summed = ir.VectorType(wide, count)
-            width, size, wide_size = vectors * count, a.dtype.bitwidth // 8, c.dtype.bitwidth // 8
-            index = values[1].type
-
-            def at(pointer: Any, offset: Any, kind: Any) -> Any:
-                return builder.bitcast(builder.gep(pointer, [offset]), kind.as_pointer())
-
-            def constant(value: int) -> Any:
-                return ir.Constant(index, value)
-
-            a0 = builder.gep(_data(context, builder, kinds[0], values[0]), [values[1]])
-            b0 = builder.gep(_data(context, builder, kinds[2], values[2]), [values[3]])
-            c0 = builder.gep(_data(context, builder, kinds[4], values[4]), [values[5]])
-            entry = builder.block
-            loop, done = builder.append_basic_block("tile"), builder.append_basic_block("tile.done")
-            zero = ir.Constant(vector, [0.0] * count)
-            builder.cbranch(builder.icmp_signed(">", values[6], constant(0)), loop, done)
-
-            builder.position_at_end(loop)
-            step = builder.phi(index)
-            step.add_incoming(constant(0), entry)
-            sums = [[builder.phi(vector) for _ in range(vectors)] for _ in range(rows)]
-            a_at = builder.gep(a0, [builder.mul(step, constant(a_step))])
-            b_at = builder.gep(b0, [builder.mul(step, constant(width))])
-            operand = [builder.load(at(b_at, constant(v * count), vector), align=size) for v in range(vectors)]
-            following = []
-            for r in range(rows):
-                scalar = builder.load(builder.gep(a_at, [constant(r * a_row)]))
-                spread = _splat(builder, vector, scalar)
-                following.append([_vector_fma(builder, vector, spread, operand[v], sums[r][v]) for v in range(vectors)])
-            after = builder.add(step, constant(1))
-            step.add_incoming(after, loop)
-            for r in range(rows):
-                for v in range(vectors):
-                    sums[r][v].add_incoming(zero, entry)
-                    sums[r][v].add_incoming(following[r][v], loop)
-            builder.cbranch(builder.icmp_signed("<", after, values[6]), loop, done)
-
-            builder.position_at_end(done)
-            for r in range(rows):
-                for v in range(vectors):
-                    total = builder.phi(vector)
-                    total.add_incoming(zero, entry)
-                    total.add_incoming(following[r][v], loop)
-                    sums[r][v] = total
-            for r in range(rows):
-                for v in range(vectors):
-                    place = at(c0, constant(r * width + v * count), summed)
-                    total = sums[r][v] if wide == number else builder.fpext(sums[r][v], summed)
-                    builder.store(builder.fadd(builder.load(place, align=wide_size), total), place, align=wide_size)
-            return context.get_dummy_value()
-
         return types.void(a, types.intp, b, types.intp, c, types.intp, types.intp), generate
+
+    return multiply_add
+
+
+def tabled_tile(rows: int, vectors: int) -> Any:
+    """The register tile on runs of b that start anywhere: `(a, ai, b, bi, c, ci, steps, places, pi)`.
+
+    c[ci + r width + j] += sum over k < steps of a[ai + k rows + r] b[bi + places[pi + k] + j].
+    """
+    generate = _multiply_add(rows, vectors, 1, rows, True)
+
+    @intrinsic
+    def multiply_add(
+        typing: Any, a: Any, ai: Any, b: Any, bi: Any, c: Any, ci: Any, steps: Any, places: Any, pi: Any
+    ) -> Any:
+        index = types.intp
+        return types.void(a, index, b, index, c, index, index, places, index), generate
 
     return multiply_add
 

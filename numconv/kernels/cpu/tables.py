@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from numconv.algorithm import Algorithm
+from numconv.kernels.cpu.depthwise import Depthwise
 from numconv.kernels.cpu.direct import Direct, DirectWeight
 from numconv.kernels.cpu.im2col import Im2col
 from numconv.kernels.cpu.im2col_weight import Im2colWeight
 
-_SWEPT: tuple[Algorithm, ...] = (Im2col(), Direct())
+_SWEPT: tuple[Algorithm, ...] = (Depthwise(), Im2col(), Direct())
 _WEIGHT: tuple[Algorithm, ...] = (Im2colWeight(), DirectWeight())
 
 TABLES: dict[str, tuple[Algorithm, ...]] = {}

@@ -1,0 +1,286 @@
+"""Depthwise: convolution of few channels a group, each source channel correlated in place with shifted loads.
+
+    result[r, q] = sum over source channels s, then taps, of  weight[r, s, tap] * strip[s][q + place(tap)]
+
+An item copies a strip of each of its group's source channels once, padding included, and then reads it at one
+constant distance for each tap, so nothing is expanded. With stride S the strip is kept as its S phases (even and odd
+columns for S = 2), which makes positions neighbours again. Positions of the strip are one flat run, the few that
+fall between rows are computed and dropped: a 7x7 image is four vectors, not seven rows.
+
+Loops, outside in: item (image, group, phase, strip), positions by tiles, channels by tiles, source channels, taps by
+STEPS, register tile of `rows` result channels. Any kernel, stride and dilation; forward and input pass (see `sweep`).
+The shifted loads are those of direct convolution with padded input (Zhang, Franchetti and Low, ICML 2018).
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from numconv.algorithm import Algorithm
+from numconv.kernels.cpu import epilogue, jit, simd
+from numconv.kernels.cpu import sweep as geo
+from numconv.kernels.cpu.memory import aligned, flat, half_kind
+from numconv.options import get_num_threads
+from numconv.problem import ConvProblem, accumulator_dtype
+
+STRIP = 1 << 16  # numbers in the strips of an item: 256 KB in float32
+FEW = 16  # most source channels of a group
+STEPS = simd.STEPS
+# Of the blocking, an array: the axis that is cut and its positions in a strip, strips of a phase, the lowest offset
+# along each axis, then the extent of one phase of a strip, and the numbers in a strip.
+AXIS, CUT, STRIPS, LOW_D, LOW_H, LOW_W, DEEP, HIGH, WIDE, SIZE = range(10)
+
+
+@jit.kernel
+def pack_weight(rows, half):
+    """Pack weight[r, s, tap] as packed[group, phase, tile, s, tap, `rows` channels], zeros past the last channel."""
+    load = simd.load(half)
+
+    def body(start, stop, worker, weight, packed, header, phases, taps):
+        tiles, sources = -(-header[geo.R] // rows), header[geo.S]
+        for g in range(start, stop):
+            for phase in range(len(phases)):
+                first, count = phases[phase, geo.FIRST_TAP], phases[phase, geo.TAP_COUNT]
+                to = (g * len(taps) + first) * tiles * sources * rows
+                for tile in range(tiles):
+                    for s in range(sources):
+                        for t in range(first, first + count):
+                            at = g * header[geo.WEIGHT_G] + s * header[geo.WEIGHT_S] + taps[t, geo.TAP]
+                            for i in range(rows):
+                                r = tile * rows + i
+                                packed[to] = load(weight, at + r * header[geo.WEIGHT_R]) if r < header[geo.R] else 0
+                                to += 1
+
+    return body
+
+
+@jit.function
+def copy_strip(dtype, half):
+    """Copy one source channel's strip, whose positions start at (d, h, w) in the source, phase after phase."""
+    load, clip, move = simd.load(half), geo.valid_range(), simd.move(dtype)
+
+    def copied(workspace, to, x, at, header, blocking, d, h, w):
+        step_d, step_h, step_w = header[geo.STRIDE_D], header[geo.STRIDE_H], header[geo.STRIDE_W]
+        wide = blocking[WIDE]
+        for phase in range(step_d * step_h * step_w):
+            rest, phase_w = divmod(phase, step_w)
+            phase_d, phase_h = divmod(rest, step_h)
+            low, high = clip(w + phase_w, step_w, wide, header[geo.SOURCE_W])
+            along = step_w * header[geo.X_W]
+            for i in range(blocking[DEEP]):
+                in_d = d + phase_d + i * step_d
+                for j in range(blocking[HIGH]):
+                    in_h = h + phase_h + j * step_h
+                    inside = 0 <= in_d < header[geo.SOURCE_D] and 0 <= in_h < header[geo.SOURCE_H]
+                    first, last = (low, high) if inside else (0, 0)
+                    row = at + in_d * header[geo.X_D] + in_h * header[geo.X_H] + (w + phase_w) * header[geo.X_W]
+                    if half == 0 and along == 1:
+                        move(workspace, to, x, row, first, last, wide)
+                    else:
+                        for c in range(first):
+                            workspace[to + c] = 0
+                        for c in range(first, last):
+                            workspace[to + c] = load(x, row + c * along)
+                        for c in range(last, wide):
+                            workspace[to + c] = 0
+                    to += wide
+
+    return copied
+
+
+@jit.kernel
+def correlate(rows, vectors, dtype, half):
+    """The pass, with tiles of `rows` channels x `vectors` vectors of positions."""
+    width = vectors * simd.lanes(dtype)
+    tile, copied = simd.tabled_tile(rows, vectors), copy_strip(dtype, half)
+    add, activate, store = epilogue.add_run(half), epilogue.activate_run(), epilogue.store_run(half, dtype)
+
+    def body(
+        start, stop, worker, x, packed, bias, residual, out, workspace, header, phases, taps, places, blocking, parameter
+    ):  # fmt: skip
+        sources, channels, size = header[geo.S], header[geo.R], blocking[SIZE]
+        tiles = -(-channels // rows)
+        strips = worker * (sources * size + (rows + 1) * width)
+        sums = strips + sources * size + width
+        for item in range(start, stop):
+            rest, cut = divmod(item, blocking[STRIPS])
+            rest, phase = divmod(rest, len(phases))
+            n, g = divmod(rest, header[geo.GROUPS])
+            counts = phases[phase]
+            t = blocking[AXIS] == 0, blocking[AXIS] == 1, blocking[AXIS] == 2
+            first = cut * blocking[CUT]
+            if first >= counts[geo.COUNT_D + blocking[AXIS]]:
+                continue
+            here = min(blocking[CUT], counts[geo.COUNT_D + blocking[AXIS]] - first)
+            t_d, t_h, t_w = first * t[0], first * t[1], first * t[2]
+            deep = here if t[0] else counts[geo.COUNT_D]
+            high = here if t[1] else counts[geo.COUNT_H]
+            wide = here if t[2] else counts[geo.COUNT_W]
+            if deep * high * wide == 0:
+                continue
+            in_d = t_d * header[geo.STRIDE_D] + blocking[LOW_D]
+            in_h = t_h * header[geo.STRIDE_H] + blocking[LOW_H]
+            in_w = t_w * header[geo.STRIDE_W] + blocking[LOW_W]
+            for s in range(sources):
+                at = header[geo.X_0] + n * header[geo.X_N] + (g * sources + s) * header[geo.X_C]
+                copied(workspace, strips + s * size, x, at, header, blocking, in_d, in_h, in_w)
+            out_d = counts[geo.START_D] + t_d * header[geo.STEP_D]
+            out_h = counts[geo.START_H] + t_h * header[geo.STEP_H]
+            out_w = counts[geo.START_W] + t_w * header[geo.STEP_W]
+            o = header[geo.OUT_0] + n * header[geo.OUT_N] + out_d * header[geo.OUT_D] + out_h * header[geo.OUT_H]
+            o += out_w * header[geo.OUT_W] + g * channels * header[geo.OUT_C]
+            more = header[geo.RESIDUAL_0] + n * header[geo.RESIDUAL_N] + out_d * header[geo.RESIDUAL_D]
+            more += out_h * header[geo.RESIDUAL_H] + out_w * header[geo.RESIDUAL_W]
+            more += g * channels * header[geo.RESIDUAL_C]
+            first_tap, count = counts[geo.FIRST_TAP], counts[geo.TAP_COUNT]
+            weights = (g * len(taps) + first_tap) * tiles * sources * rows
+            positions = ((deep - 1) * blocking[HIGH] + high - 1) * blocking[WIDE] + wide
+            for q in range(0, positions, width):
+                for c in range(tiles):
+                    some = min(rows, channels - c * rows)
+                    for i in range(rows):
+                        value = bias[g * channels + c * rows + i] if i < some else 0
+                        workspace[sums + i * width : sums + (i + 1) * width] = value
+                    for s in range(sources):
+                        a = weights + (c * sources + s) * count * rows
+                        for k in range(0, count, STEPS):
+                            steps, b = min(STEPS, count - k), strips + s * size + q
+                            tile(packed, a + k * rows, workspace, b, workspace, sums, steps, places, first_tap + k)
+                    # The runs of this tile that lie in the result: one for each row it touches.
+                    j = q
+                    while j < min(q + width, positions):
+                        line, column = divmod(j, blocking[WIDE])
+                        d, h = divmod(line, blocking[HIGH])
+                        run = min(wide - column, q + width - j)
+                        if run > 0 and h < high:
+                            to = o + c * rows * header[geo.OUT_C] + d * header[geo.STEP_D] * header[geo.OUT_D]
+                            to += h * header[geo.STEP_H] * header[geo.OUT_H]
+                            to += column * header[geo.STEP_W] * header[geo.OUT_W]
+                            extra = d * header[geo.STEP_D] * header[geo.RESIDUAL_D]
+                            extra += h * header[geo.STEP_H] * header[geo.RESIDUAL_H]
+                            extra += column * header[geo.STEP_W] * header[geo.RESIDUAL_W]
+                            extra += more + c * rows * header[geo.RESIDUAL_C]
+                            for i in range(some):
+                                s0 = sums + i * width + j - q
+                                if header[geo.HAS_RESIDUAL]:
+                                    r = extra + i * header[geo.RESIDUAL_C]
+                                    add(workspace, s0, run, residual, r, header[geo.STEP_W] * header[geo.RESIDUAL_W])
+                                activate(workspace, s0, s0 + run, header, parameter)
+                                along = header[geo.STEP_W] * header[geo.OUT_W]
+                                store(out, to + i * header[geo.OUT_C], along, workspace, s0, run)
+                        j = (line + 1) * blocking[WIDE]
+
+    return body
+
+
+class Blocking(NamedTuple):
+    """How a problem is cut: the tile, the blocking and the taps' places as kernels read them, and sizes."""
+
+    rows: int
+    vectors: int
+    table: np.ndarray
+    places: np.ndarray
+    items: int
+    workspace: int  # numbers for each worker
+    packed: int  # numbers of the packed weight
+
+
+@functools.lru_cache(maxsize=1024)
+def blocking(problem: ConvProblem) -> Blocking:
+    """Strips of about STRIP numbers along the first axis that has more than one position."""
+    swept = geo.sweep(problem)
+    lanes, channels = simd.lanes(accumulator_dtype(problem.dtype)), swept.result_channels
+    rows, vectors = (1, 8) if channels == 1 else (4, 4 if simd.vector_bits() == 512 else 2)
+    stride = [int(s) for s in swept.fixed_header[geo.STRIDE_D : geo.STRIDE_W + 1]]
+    counts = [max((int(c) for c in swept.phases[:, geo.COUNT_D + a]), default=0) for a in range(3)]
+    offsets = swept.taps[:, geo.OFFSET_D : geo.OFFSET_W + 1]
+    low = [int(offsets[:, a].min(initial=0)) for a in range(3)]
+    reach = [int(offsets[:, a].max(initial=0)) - low[a] for a in range(3)]
+    axis = next((a for a in range(3) if counts[a] > 1), 2)
+
+    def extents(cut: int) -> list[int]:
+        these = [cut if a == axis else counts[a] for a in range(3)]
+        return [-(-(max(t - 1, 0) * s + r + 1) // s) for t, s, r in zip(these, stride, reach)]
+
+    def numbers(cut: int) -> int:
+        return math.prod(extents(cut)) * math.prod(stride) * swept.source_channels
+
+    cut = max(counts[axis], 1)
+    if numbers(cut) > STRIP:
+        fixed, each = numbers(1), numbers(2) - numbers(1)
+        cut = min(max((STRIP - fixed) // max(each, 1) + 1, 4 * (reach[axis] // stride[axis] + 1), 1), cut)
+    items = problem.n * problem.groups * len(swept.phases)
+    if items == 1 and cut > 8:  # one image of one channel: something to share
+        cut = min(cut, -(-counts[axis] // 2))
+    strips = -(-counts[axis] // cut)
+    deep, high, wide = extents(cut)
+    phase_size = deep * high * wide
+    size = phase_size * math.prod(stride)
+    from_low = offsets - np.array(low)
+    of_phase, inside = from_low % stride, from_low // stride
+    phase = (of_phase[:, 0] * stride[1] + of_phase[:, 1]) * stride[2] + of_phase[:, 2]
+    places = phase * phase_size + (inside[:, 0] * high + inside[:, 1]) * wide + inside[:, 2]
+    table = np.array([axis, cut, strips, *low, deep, high, wide, size], np.int64)
+    tiles = -(-channels // rows)
+    return Blocking(
+        rows, vectors, table, np.ascontiguousarray(places, np.int64), items * strips,
+        swept.source_channels * size + (rows + 1) * vectors * lanes,
+        problem.groups * tiles * rows * swept.source_channels * len(swept.taps),
+    )  # fmt: skip
+
+
+class Depthwise(Algorithm):
+    """Forward and input pass of groups with few source channels."""
+
+    name = "depthwise"
+
+    def rejects(self, problem: ConvProblem) -> str | None:
+        if accumulator_dtype(problem.dtype).name not in ("float32", "float64"):
+            return f"the register tile multiplies float32 and float64, not {problem.dtype}"
+        sources = geo.sweep(problem).source_channels
+        if sources > FEW:
+            return f"a group has {sources} source channels: at most {FEW} are swept in place"
+        return None
+
+    def workspace(self, problem: ConvProblem) -> int:
+        cut = blocking(problem)
+        return min(get_num_threads(), max(cut.items, 1)) * cut.workspace * accumulator_dtype(problem.dtype).itemsize
+
+    def packed_bytes(self, problem: ConvProblem) -> int:
+        return blocking(problem).packed * accumulator_dtype(problem.dtype).itemsize
+
+    def cost(self, problem: ConvProblem) -> float:
+        """Estimate for one thread: tiles at 60 (one channel) or 150 GF/s in float32, copied numbers at 0.4 or 1.5 ns."""
+        cut, swept = blocking(problem), geo.sweep(problem)
+        size, strips = int(cut.table[SIZE]), cut.items
+        channels = -(-swept.result_channels // cut.rows) * cut.rows
+        taps = len(swept.taps) / max(len(swept.phases), 1) * swept.source_channels * channels
+        positions = math.prod(int(c) for c in cut.table[DEEP : WIDE + 1])
+        size_of = accumulator_dtype(problem.dtype).itemsize / 4
+        rate = (30e9 if cut.rows == 1 else 75e9) / size_of
+        contiguous = problem.layout_in != "channels_last" or swept.fixed_header[geo.STRIDE_W] == problem.ci == 1
+        copies = strips * size * swept.source_channels * (0.4e-9 if contiguous else 1.5e-9)
+        return 2e-6 + strips * positions * taps / rate + copies + strips * 2e-7
+
+    def prepare(self, problem: ConvProblem, weight: np.ndarray) -> np.ndarray:
+        cut, swept = blocking(problem), geo.sweep(problem)
+        packed = aligned(cut.packed, accumulator_dtype(problem.dtype))
+        workers = min(jit.workers(cut.packed * 1e-9), max(problem.groups, 1))
+        kernel = pack_weight(cut.rows, half_kind(problem.dtype))
+        kernel(workers, problem.groups, flat(weight)[0], packed, swept.fixed_header, swept.phases, swept.taps)
+        return packed
+
+    def run(self, problem, packed, x, bias, residual, out, workspace):  # type: ignore[no-untyped-def]
+        cut, swept = blocking(problem), geo.sweep(problem)
+        given = geo.operands(problem, x, bias, residual, out)
+        dtype = accumulator_dtype(problem.dtype)
+        kernel = correlate(cut.rows, cut.vectors, dtype.name, half_kind(problem.dtype))
+        workers = min(jit.workers(self.cost(problem)), max(cut.items, 1))
+        kernel(
+            workers, cut.items, given.x, packed, given.bias, given.residual, given.out, workspace.view(dtype),
+            given.header, swept.phases, swept.taps, cut.places, cut.table, given.parameter,
+        )  # fmt: skip
