@@ -18,6 +18,7 @@ import fnmatch
 import json
 import math
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -90,12 +91,11 @@ def race_shape(shape: Any, rounds: int, budget: float) -> dict[str, Any]:
     expected = function(*wide, **keywords, algorithm="direct")
     scale = float(function(*map(np.abs, wide), **keywords, algorithm="direct").max())
     plan = nc.plan(name, x.shape, weight, **keywords)
-    field = [Contender("auto", lambda: function(x, weight, **keywords), ours=True), Contender("plan", lambda: plan(x))]
+    call = partial(function, x, weight, **keywords)
+    field = [Contender("auto", call, ours=True), Contender("plan", partial(plan, x), ours=True)]
     for algorithm, _, reason in candidates(problem(shape)):
         if reason is None:
-            field.append(
-                Contender(algorithm.name, lambda n=algorithm.name: function(x, weight, **keywords, algorithm=n))
-            )
+            field.append(Contender(algorithm.name, partial(call, algorithm=algorithm.name), ours=True))
     field += peers(name, x, weight, keywords)
     return {t.name: t for t in race(field, expected, scale, tolerance=TOLERANCE, rounds=rounds, budget=budget)}
 

@@ -154,7 +154,8 @@ def field_lines(options: argparse.Namespace) -> Iterator[str]:
     """The lines of ``numconv shape field``."""
     from numconv.problem import receptive_field
 
-    field, jump = 1, 1
+    field: Any = 1
+    jump = 1
     for count, (kernel, stride, dilation) in enumerate(options.layers, 1):
         grown = receptive_field(options.layers[:count])
         yield f"layer {count}: receptive field = {field} + {dilation}·({kernel} − 1)·{jump} = {grown}"

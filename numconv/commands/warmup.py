@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -67,7 +68,7 @@ def calls(operation: str, dtype: np.dtype, data_format: str | None) -> Iterator[
         for n, channels, length in POOLED:
             x = ones((n, channels, *(length,) * dims), dtype, data_format)
             for window in POOLINGS:
-                yield lambda x=x, window=window: getattr(nc, operation)(x, *window, data_format=data_format)
+                yield partial(getattr(nc, operation), x, *window, data_format=data_format)
         return
     forward, _, gradient = operation.partition("_")
     transposed = gradient.startswith("transpose")
@@ -75,12 +76,12 @@ def calls(operation: str, dtype: np.dtype, data_format: str | None) -> Iterator[
         x, weight = ones(shape.x, dtype, data_format), np.ones(shape.weight, dtype)
         keywords = {**shape.options, "data_format": data_format}
         if transposed or not gradient:
-            yield lambda x=x, weight=weight, k=keywords: getattr(nc, operation)(x, weight, **k)
+            yield partial(getattr(nc, operation), x, weight, **keywords)
             continue
         problem = ConvProblem.make(forward, x.shape, weight.shape, dtype, **keywords)
         grad = np.ones(problem.result_shape, dtype)
         operands = (x.shape, weight, grad) if gradient == "input" else (x, weight.shape, grad)
-        yield lambda operands=operands, k=keywords: getattr(nc, operation)(*operands, **k)
+        yield partial(getattr(nc, operation), *operands, **keywords)
 
 
 def network_shapes(dims: int, transposed: bool) -> list[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from numconv.demo.pictures import Picture
 from numconv.demo.race import digits, gflops
@@ -21,8 +22,10 @@ def write_overview(pictures: Sequence[Picture], timings: Sequence[Timing], path:
     timings = [t for t in timings if t.seconds > 0][::-1]
     sheet = Figure(figsize=(14, 2.9 * lines + 0.32 * len(timings) + 1), layout="constrained")
     FigureCanvasAgg(sheet)
-    above, below = sheet.subfigures(2, 1, height_ratios=(2.9 * lines, 0.32 * len(timings) + 1))
-    for axes in (grid := above.subplots(lines, COLUMNS)).flat:
+    parts: Any = sheet.subfigures(2, 1, height_ratios=(2.9 * lines, 0.32 * len(timings) + 1))
+    above, below = parts
+    grid: Any = above.subplots(lines, COLUMNS)
+    for axes in grid.flat:
         axes.set_axis_off()
     for axes, picture in zip(grid.flat, pictures):
         axes.imshow(picture.pixels, cmap="gray", vmin=0, vmax=255)

@@ -69,14 +69,15 @@ STEPS = (
     Step(
         "gaussian",
         "Gaussian blur, one 2-D kernel",
-        "nc.filter(photo, nc.kernels.gaussian(3))",
+        'nc.conv2d(channels[:, None], gaussian, padding=12, padding_mode="replicate")[:, 0]',
         "25 x 25 weights: 625 products a pixel.",
     ),
     Step(
         "gaussian-separable",
         "Gaussian blur, two 1-D passes",
-        "nc.filter(nc.filter(photo, column), row)",
-        "column, row = nc.separate(gaussian): 25 + 25 products a pixel.",
+        'nc.conv2d(nc.conv2d(channels[:, None], column, padding=(12, 0), padding_mode="replicate"),'
+        ' row, padding=(0, 12), padding_mode="replicate")[:, 0]',
+        "The same kernel's factors, by nc.separate: 25 + 25 products a pixel.",
     ),
     Step(
         "sharpen",
@@ -87,7 +88,7 @@ STEPS = (
     Step(
         "dilated",
         "Dilated convolution",
-        'nc.conv2d(grey[None], nc.kernels.sobel(1)[None, None], dilation=6, padding=6, padding_mode="reflect")[0]',
+        'nc.conv2d(grey[None], sobel, dilation=6, padding=6, padding_mode="reflect")[0]',
         "Sobel's nine weights spread over 13 x 13 pixels: coarse vertical edges.",
         "signed",
     ),
@@ -140,7 +141,7 @@ def operands(photo: np.ndarray) -> dict[str, Any]:
     """The names that the steps' expressions use."""
     channels = np.ascontiguousarray(np.moveaxis(photo, 2, 0))
     triangle = 1 - np.abs(np.arange(8, dtype=np.float32) - 3.5) / 4
-    gaussian = nc.kernels.gaussian(3)
+    gaussian = nc.kernels.gaussian(3).astype(np.float32)
     column, row = nc.separate(gaussian)
     return {
         "nc": nc,
@@ -150,8 +151,10 @@ def operands(photo: np.ndarray) -> dict[str, Any]:
         "channels": channels,
         "eye": np.ascontiguousarray(channels[(slice(None), *EYE)]),
         "tent": np.broadcast_to(np.outer(triangle, triangle), (3, 1, 8, 8)).copy(),
-        "column": column.reshape(-1, 1).astype(np.float32),
-        "row": row.reshape(1, -1).astype(np.float32),
+        "sobel": nc.kernels.sobel(1).astype(np.float32)[None, None],
+        "gaussian": gaussian[None, None],
+        "column": column[None, None, :, None],
+        "row": row[None, None, None, :],
     }
 
 
