@@ -79,7 +79,9 @@ def check_out(out: Any, shape: tuple[int, ...], dtype: np.dtype, inputs: dict[st
     if not out.flags.writeable:
         raise ValueError("out must be writeable, got a read-only array")
     if out.size > 1 and (0 in out.strides or not out.flags.aligned or any(s % out.itemsize for s in out.strides)):
-        raise ValueError(f"out must be aligned and have an element of its own for each entry, got strides {out.strides}")
+        raise ValueError(
+            f"out must be aligned and have an element of its own for each entry, got strides {out.strides}"
+        )
     for name, other in inputs.items():
         if other is None or not np.may_share_memory(out, other):
             continue
@@ -90,7 +92,9 @@ def check_out(out: Any, shape: tuple[int, ...], dtype: np.dtype, inputs: dict[st
         except np.exceptions.TooHardError:
             overlap = True
         if overlap:
-            raise ValueError(f"out must not overlap {name}" + (" unless it is residual itself" if name == "residual" else ""))
+            raise ValueError(
+                f"out must not overlap {name}" + (" unless it is residual itself" if name == "residual" else "")
+            )
     return out
 
 
@@ -210,7 +214,9 @@ class Plan:
         swept = planned.output_shape if planned.direction == "input" else planned.input_shape
         expected = swept if self._batched else swept[1:]
         if x.ndim != len(expected) or (x.shape[1:] != expected[1:] if self._batched else x.shape != expected):
-            raise ValueError(f"x must have shape {('any', *expected[1:]) if self._batched else expected}, got {x.shape}")
+            raise ValueError(
+                f"x must have shape {('any', *expected[1:]) if self._batched else expected}, got {x.shape}"
+            )
         if not self._batched:
             x = x[None]
         x, from_last = swept_view(native(x), planned.layout_out)

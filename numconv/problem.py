@@ -94,7 +94,9 @@ def parse_activation(activation: Any) -> tuple[str, float] | None:
     if isinstance(activation, (tuple, list)) and len(activation) == 2:
         name, parameter = activation
     if not isinstance(name, str) or name not in ACTIVATIONS:
-        raise ValueError(f"activation must be None, (name, parameter) or one of {list(ACTIVATIONS)}, got {activation!r}")
+        raise ValueError(
+            f"activation must be None, (name, parameter) or one of {list(ACTIVATIONS)}, got {activation!r}"
+        )
     if parameter is None:
         return name, ACTIVATIONS[name]
     if name not in _WITH_PARAMETER:
@@ -136,7 +138,9 @@ def pairs(name: str, padding: Any, ndim: int) -> Pairs:
     return tuple((p, p) for p in per_axis(name, padding, ndim, 0))
 
 
-def conv_padding(padding: Any, size: Sequence[int], kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]) -> Pairs:
+def conv_padding(
+    padding: Any, size: Sequence[int], kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
+) -> Pairs:
     """(before, after) pairs of a convolution's `padding`, the named forms resolved."""
     ndim = len(size)
     if not isinstance(padding, str):
@@ -264,7 +268,9 @@ def _transposed(
             )
     reach = [d * (k - 1) + 1 for k, d in zip(kernel, dilations)]
     if isinstance(padding, str) and padding not in ("same", "same_lower", "valid"):
-        raise ValueError(f"padding of a transposed convolution must be integers, pairs, 'same' or 'valid', got {padding!r}")
+        raise ValueError(
+            f"padding of a transposed convolution must be integers, pairs, 'same' or 'valid', got {padding!r}"
+        )
     if isinstance(padding, str) and padding != "valid":
         if any(extra):
             raise ValueError(f"output_padding must be 0 with padding={padding!r}, got {extra}")
@@ -279,7 +285,9 @@ def _transposed(
         out = tuple(n + e for n, e in zip(least, extra))
     else:
         if any(extra):
-            raise ValueError(f"output_size and output_padding cannot be given together, got {output_size!r} and {extra}")
+            raise ValueError(
+                f"output_size and output_padding cannot be given together, got {output_size!r} and {extra}"
+            )
         out = _spatial_size(output_size, ndim)
         for o, n, s, d in zip(out, least, strides, dilations):
             if not n <= o < n + max(s, d):
@@ -441,7 +449,9 @@ class ConvProblem:
         groups = integer("groups", groups, 1)
         if transposed:
             if channels != weight_shape[0]:
-                raise ValueError(f"weight must have x's {channels} channels as its first axis, got shape {weight_shape}")
+                raise ValueError(
+                    f"weight must have x's {channels} channels as its first axis, got shape {weight_shape}"
+                )
             co, ci = channels, weight_shape[1] * groups
             if co % groups:
                 raise ValueError(f"groups must divide x's {co} channels, got {groups}")

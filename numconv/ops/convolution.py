@@ -129,7 +129,9 @@ def _checked(
     dtype = common_dtype(x=x, weight=weight, bias=bias)
     ndim = spatial_axes(operation)
     if x.ndim not in (ndim + 1, ndim + 2):
-        raise ValueError(f"x must have {ndim + 2} axes, or {ndim + 1} without a batch, for {operation}, got shape {x.shape}")
+        raise ValueError(
+            f"x must have {ndim + 2} axes, or {ndim + 1} without a batch, for {operation}, got shape {x.shape}"
+        )
     batched = x.ndim == ndim + 2
     problem = ConvProblem.make(
         operation, x.shape if batched else (1, *x.shape), weight.shape, dtype,
@@ -695,7 +697,9 @@ def explain(operation: str, x: Any, weight: Any, bias: Any = None, **arguments: 
     batched = x.shape if x.ndim == ndim + 2 else (1, *x.shape)
     bias_shape = None if bias is None else np.shape(bias)
     dtype = common_dtype(x=x, weight=weight)
-    problem = ConvProblem.make(forward, batched, weight.shape, dtype, bias_shape=bias_shape, residual=residual, **arguments)
+    problem = ConvProblem.make(
+        forward, batched, weight.shape, dtype, bias_shape=bias_shape, residual=residual, **arguments
+    )
     if gradient:
         problem = problem.with_operation(operation)
     explanation = Explanation(problem, candidates(problem), select(problem, name).name)

@@ -114,9 +114,7 @@ def add_up(half, form, sums_in):
 
 @jit.function
 def add_columns():
-    """A function that adds one column of each of `count` regular windows, `every` apart, or also the one `second` on.
-
-    """
+    """A function that adds one column of each of `count` regular windows, `every` apart, or also the one `second` on."""
 
     def add(columns, at, second, every, weight, other, sums, start, count):
         at, second, every = np.uint64(at), np.uint64(second), np.uint64(every)
@@ -219,7 +217,9 @@ def separable(half, form, sums_in):
                     if held == 3 or (jd == count_d - 1 and jh == count_h - 1):
                         for run in range(runs):
                             to = run * header[win.X_W]
-                            add(x, held, every, a + to, b + to, c + to, u, v, w, begins, columns, run * lanes, length, p)
+                            add(
+                                x, held, every, a + to, b + to, c + to, u, v, w, begins, columns, run * lanes, length, p
+                            )
                         begins, held = False, 0
             if begins:
                 for i in range((high - low) * lanes):

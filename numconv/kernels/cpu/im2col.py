@@ -260,7 +260,9 @@ def multiply(along, rows, vectors, dtype, half):
                         runs, run, out_step, more_step, out_next, more_next = length, some, out_c, more_c, out_w, more_w
                     for i in range(runs):
                         if header[geo.HAS_RESIDUAL]:
-                            add(workspace, s + i * width, run, residual, more_at + b * more_c + i * more_next, more_step)
+                            add(
+                                workspace, s + i * width, run, residual, more_at + b * more_c + i * more_next, more_step
+                            )
                         activate(workspace, s + i * width, s + i * width + run, header, parameter)
                         store(out, out_at + b * out_c + i * out_next, out_step, workspace, s + i * width, run)
 
@@ -293,7 +295,9 @@ def blocking(problem: ConvProblem) -> Blocking:
         position_tile, channel_tile = rows, vectors * lanes
     else:
         vectors = 2
-        rows = min((simd.tile_rows(), 8, 4, 2), key=lambda r: -(-channels // r) * (r + 1.5) if r <= simd.tile_rows() else 1e9)
+        rows = min(
+            (simd.tile_rows(), 8, 4, 2), key=lambda r: -(-channels // r) * (r + 1.5) if r <= simd.tile_rows() else 1e9
+        )
         position_tile, channel_tile = vectors * lanes, rows
     counts = [math.prod(int(c) for c in phase[geo.COUNT_D : geo.COUNT_W + 1]) for phase in swept.phases]
     largest = max(counts, default=0)
@@ -327,7 +331,9 @@ def seconds(problem: ConvProblem) -> float:
         images += -(-count // position_tile) * position_tile * int(phase[geo.TAP_COUNT]) * swept.source_channels
     work = images * padded * problem.n * problem.groups
     rate = 75e9 * 4 / accumulator_dtype(problem.dtype).itemsize
-    return work / rate + images * problem.n * problem.groups * int(cut.table[CHANNEL_BLOCKS]) * 0.5e-9 + cut.items * 3e-7
+    return (
+        work / rate + images * problem.n * problem.groups * int(cut.table[CHANNEL_BLOCKS]) * 0.5e-9 + cut.items * 3e-7
+    )
 
 
 class Im2col(Algorithm):

@@ -141,7 +141,9 @@ def blocking(problem: ConvProblem) -> Blocking:
     k_blocks, r_blocks = -(-down // k_tiles), -(-across // r_tiles)
     table = np.array([k_tiles, r_tiles, k_blocks, r_blocks], np.int64)
     packed = (k_tiles * rows + r_tiles * width) * STEPS
-    return Blocking(rows, vectors, table, problem.groups * k_blocks * r_blocks, packed, k_tiles * r_tiles * rows * width)
+    return Blocking(
+        rows, vectors, table, problem.groups * k_blocks * r_blocks, packed, k_tiles * r_tiles * rows * width
+    )
 
 
 class Im2colWeight(Algorithm):

@@ -133,8 +133,10 @@ class Sweep:
                 n, *rest = along
                 channels, spatial = (rest[-1], rest[:-1]) if layout == LAST else (rest[0], rest[1:])
                 header[first : first + 6] = (n, channels, *(0,) * (3 - len(spatial)), *spatial, offset)
-        header[LINEAR] = len(self.phases) == 1 and self._rows_join(header, OUT_N) and (
-            strides[2] is None or self._rows_join(header, RESIDUAL_N)
+        header[LINEAR] = (
+            len(self.phases) == 1
+            and self._rows_join(header, OUT_N)
+            and (strides[2] is None or self._rows_join(header, RESIDUAL_N))
         )
         return header
 
@@ -157,7 +159,9 @@ def sweep(problem: ConvProblem) -> Sweep:
 
 
 @functools.lru_cache(maxsize=4096)
-def _header(problem: ConvProblem, sizes: tuple[int, ...], strides: Strides, offsets: tuple[int, int, int]) -> np.ndarray:
+def _header(
+    problem: ConvProblem, sizes: tuple[int, ...], strides: Strides, offsets: tuple[int, int, int]
+) -> np.ndarray:
     elements = [tuple(s // n for s in along) if along is not None else None for along, n in zip(strides, sizes)]
     return sweep(problem).header(tuple(elements), offsets)
 
