@@ -80,6 +80,8 @@ def machine_line() -> str:
     """One line on what was measured on."""
     import numconv as nc
 
-    libraries = [f"{name} {found}" for name in ("numpy", "numba", "scipy", "torch") if (found := version(name))]
+    libraries = [
+        f"{name} {found}" for name in ("numpy", "numba", "scipy", "torch", "onnxruntime") if (found := version(name))
+    ]
     where = f"{cpu_name()}, {nc.get_num_threads()} threads, {sys.platform}"
     return f"{where}. numconv {nc.__version__}, Python {platform.python_version()}, {', '.join(libraries)}."

@@ -20,7 +20,7 @@ SHAPE, WEIGHT_SHAPE = (1, 64, 56, 56), (64, 64, 3, 3)
 PROBLEM = ConvProblem.make("conv2d", SHAPE, WEIGHT_SHAPE, padding=1)
 # DESIGN's bound for "default" precision; SciPy's FFT in float32 is within it too.
 TOLERANCE = 5e-6
-ROUNDS = 5
+ROUNDS = 8
 
 
 @dataclass(frozen=True)
