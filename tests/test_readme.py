@@ -5,13 +5,13 @@ import shlex
 from pathlib import Path
 from types import SimpleNamespace
 
-import numconv.interop.tf
 import numpy as np
 import pytest
 import scipy.ndimage
 import scipy.signal
 
 import numconv as nc
+import numconv.interop.tf
 from numconv import algorithm
 from numconv.lab import reference
 
