@@ -12,7 +12,7 @@ import numpy as np
 from numconv.algorithm import Algorithm, select
 from numconv.kernels.cpu.memory import aligned, native
 from numconv.options import options
-from numconv.problem import LAST, ConvProblem, accumulator_dtype
+from numconv.problem import LAST, ConvProblem, accumulator_dtype, supported_dtype
 
 
 class Pool:
@@ -107,6 +107,7 @@ def _same_elements(a: np.ndarray, b: np.ndarray) -> bool:
 def check_residual(residual: Any, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """`residual` as an array of the result's shape and dtype."""
     residual = np.asarray(residual)
+    supported_dtype("residual", residual.dtype)
     if residual.shape != shape:
         raise ValueError(f"residual must have the result's shape {shape}, got {residual.shape}")
     if not np.can_cast(residual.dtype, dtype, "same_kind") or residual.dtype.kind == "b":
