@@ -58,12 +58,21 @@ PYTHON_THREADS_COST = 40
 
 @functools.cache
 def _compiler_lock() -> Any:
-    """Numba's lock around all compiling. A fork waits for it, so that no child finds it taken for ever."""
-    from numba.core.compiler_lock import global_compiler_lock as lock
+    """Numba's lock around all compiling. A fork waits for it and for LLVM's: no child finds them taken for ever."""
+    from llvmlite.binding import ffi
+    from numba.core.compiler_lock import global_compiler_lock
+
+    def hold() -> None:
+        global_compiler_lock.acquire()
+        ffi.lib._lock.__enter__()
+
+    def release() -> None:
+        ffi.lib._lock.__exit__(None, None, None)
+        global_compiler_lock.release()
 
     if hasattr(os, "register_at_fork"):
-        os.register_at_fork(before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release)
-    return lock
+        os.register_at_fork(before=hold, after_in_parent=release, after_in_child=release)
+    return global_compiler_lock
 
 
 def _compile(name: str, function: Callable[..., Any], cached: bool) -> Any:
@@ -117,13 +126,14 @@ class Kernel:
         """The address of the serial form for arrays of these types."""
         from numba import typeof, types
 
-        if tag not in self._entries:
-            signature = (types.intp, types.intp, types.intp, *map(typeof, arrays))
-            self.serial.compile(signature)
-            result = self.serial.overloads[signature]
-            if result.signature.return_type != types.none:
-                raise TypeError(f"{self.name} must return nothing, it returns {result.signature.return_type}")
-            self._entries[tag] = result.library.get_pointer_to_function(result.fndesc.llvm_func_name)
+        with _compiler_lock():
+            if tag not in self._entries:
+                signature = (types.intp, types.intp, types.intp, *map(typeof, arrays))
+                self.serial.compile(signature)
+                result = self.serial.overloads[signature]
+                if result.signature.return_type != types.none:
+                    raise TypeError(f"{self.name} must return nothing, it returns {result.signature.return_type}")
+                self._entries[tag] = result.library.get_pointer_to_function(result.fndesc.llvm_func_name)
         return self._entries[tag]
 
 

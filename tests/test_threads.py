@@ -1,0 +1,259 @@
+"""Calls from many threads, from forked and spawned children, under each of Numba's threading layers."""
+
+import ctypes
+import os
+import sys
+
+import numpy as np
+import pytest
+from processes import run
+
+from numconv.kernels.cpu import jit
+
+POSIX = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+
+
+def _loads(*names):
+    for name in names:
+        try:
+            ctypes.CDLL(name)
+        except OSError:
+            continue
+        return True
+    return False
+
+
+@pytest.fixture(params=["omp", "tbb", "workqueue"])
+def layer(request):
+    """Each of Numba's layers that can be had here."""
+    if request.param == "omp" and not _loads("libgomp.so.1", "vcomp140.dll"):
+        pytest.skip("there is no libgomp")
+    folder = os.path.join(sys.prefix, "lib")
+    if request.param == "tbb" and not _loads(os.path.join(folder, "libtbb.so.12"), "libtbb.so.12", "tbb12.dll"):
+        pytest.skip("there is no tbb: pip install tbb")
+    return request.param
+
+
+PRELUDE = """
+import json, multiprocessing, os, sys, threading
+import numba
+import numpy as np
+from numconv.kernels.cpu import jit
+
+@jit.kernel
+def scale(factor):
+    def body(start, stop, worker, x, out):
+        for i in range(start, stop):
+            out[i] = x[i] * factor
+    return body
+
+x = np.arange(4000.0)
+
+def right(workers=4, factor=3):
+    out = np.zeros_like(x)
+    scale(factor)(workers, len(x), x, out)
+    return bool((out == factor * x).all())
+
+@numba.njit(parallel=True)
+def users_own(x):
+    total = 0.0
+    for i in numba.prange(len(x)):
+        total += x[i]
+    return total
+
+def forked(function):
+    # whether a forked child gave True: 0 where it ended well
+    child = os.fork()
+    if not child:
+        try:
+            os._exit(0 if function() else 1)
+        finally:
+            os._exit(2)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+def in_threads(*functions):
+    answers = []
+    def answer(function):
+        answers.append(all(function() for _ in range(40)))
+    threads = [threading.Thread(target=answer, args=(f,)) for f in functions]
+    for t in threads: t.start()
+    for t in threads: t.join()
+    return len(answers) == len(functions) and all(answers)
+"""
+
+
+@pytest.fixture
+def program(tmp_path):
+    """Runs code after the prelude in a process of its own; gives what it printed last."""
+
+    def run_code(code, layer=None, **environment):
+        path = tmp_path / "code.py"
+        path.write_text(PRELUDE + code)
+        if layer:
+            environment["NUMBA_THREADING_LAYER"] = layer
+        return run(path, **{"NUMBA_NUM_THREADS": "3", "NUMCONV_CACHE": "0", **environment})
+
+    return run_code
+
+
+def test_many_threads_at_once(program, layer):
+    code = """
+answers = [in_threads(*[right] * 8)]                  # none has started the layer
+answers += [in_threads(*[right] * 6, lambda: bool(users_own(x) == x.sum())), right(1), right(50)]
+print(json.dumps([answers, jit.threading_layer()]))
+"""
+    answers, used = program(code, layer)
+    assert answers == [True] * 4
+    assert used == {"workqueue": "python"}.get(layer, layer)
+
+
+@POSIX
+def test_children_forked_after_threads_were_used(program, layer):
+    code = """
+answers = [right(), forked(right), forked(lambda: forked(right))]
+answers += [forked(lambda: in_threads(right, right)), right()]
+with multiprocessing.get_context("fork").Pool(2) as pool:
+    answers += pool.map(right, [2, 3, 4])
+print(json.dumps(answers))
+"""
+    assert all(program(code, layer))
+
+
+@POSIX
+def test_children_forked_after_the_user_used_threads(program, layer):
+    code = """
+answers = [bool(users_own(x) == x.sum()), forked(right), right(), jit.threading_layer()]
+print(json.dumps(answers))
+"""
+    assert program(code, layer) == [True, True, True, {"workqueue": "python"}.get(layer, layer)]
+
+
+@POSIX
+def test_a_child_that_imports_numconv_after_the_fork(tmp_path):
+    code = (
+        PRELUDE.replace(
+            "from numconv.kernels.cpu import jit",
+            """
+@numba.njit(parallel=True)
+def warm(n):
+    total = 0
+    for i in numba.prange(n):
+        total += i
+    return total
+
+warm(100)
+assert "numconv" not in sys.modules
+child = os.fork()
+if child:
+    status = os.waitpid(child, 0)[1]
+    os._exit(os.waitstatus_to_exitcode(status) & 127)
+from numconv.kernels.cpu import jit
+""",
+        )
+        + "print(json.dumps(right()))"
+    )
+    (tmp_path / "code.py").write_text(code)
+    assert run(tmp_path / "code.py", NUMCONV_CACHE="0") is True
+
+
+@POSIX
+def test_children_forked_before_threads_are_used_have_them(program, layer):
+    code = """
+def layer():
+    return right() and jit.threading_layer() == os.environ["EXPECTED"]
+print(json.dumps([forked(layer), right(), forked(right)]))
+"""
+    assert all(program(code, layer, EXPECTED={"workqueue": "python"}.get(layer, layer)))
+
+
+def test_spawned_children(program, layer):
+    code = """
+if __name__ == "__main__":
+    answers = [right()]
+    multiprocessing.set_start_method("spawn")         # Numba's threads have not decided it
+    with multiprocessing.Pool(2) as pool:
+        answers += pool.map(right, [2, 3])
+    print(json.dumps(answers))
+"""
+    assert all(program(code, layer))
+
+
+@POSIX
+def test_a_fork_while_another_thread_compiles(program):
+    code = """
+started = threading.Event()
+def compile_for_long():
+    for factor in range(10, 18):
+        started.set()
+        right(factor=factor)
+thread = threading.Thread(target=compile_for_long)
+thread.start()
+started.wait()
+print(json.dumps([forked(lambda: right(factor=f)) for f in (20, 21, 22)] + [thread.is_alive()]))
+thread.join()
+"""
+    *answers, overlapped = program(code)
+    assert all(answers)
+    assert overlapped
+
+
+def test_numbas_own_setting_is_left_as_found(program, layer):
+    code = """
+import numconv as nc
+right()
+answers = []
+for own in 1, 2, 3:
+    numba.set_num_threads(own)
+    nc.set_num_threads(2)
+    answers.append(right(nc.get_num_threads()) and numba.get_num_threads() == own)
+print(json.dumps(answers))
+"""
+    assert all(program(code, layer))
+
+
+def test_a_worker_that_raises(program, layer):
+    code = """
+def raises(workers):
+    try:
+        scale(2)(workers, len(x) + 1, x, np.zeros(len(x) + 1))
+    except IndexError:
+        return right(workers)
+    return False
+print(json.dumps([raises(1), raises(3), in_threads(*[lambda: raises(3)] * 3)]))
+"""
+    assert all(program(code, layer, NUMBA_BOUNDSCHECK="1"))
+
+
+def test_a_layer_that_is_not_there(program):
+    code = """
+from numba.np.ufunc import parallel
+def missing():
+    raise ValueError("No threading layer could be loaded.")
+parallel._launch_threads = missing
+print(json.dumps([right(), jit.threading_layer()]))
+"""
+    assert program(code) == [True, "python"]
+
+
+def test_small_work_is_not_shared(threads):
+    threads(3)
+    assert jit.workers(1e-6) == 1
+    assert jit.workers(1.0) == 3
+
+
+def test_each_worker_has_its_slice(always_parallel):
+    @jit.kernel
+    def mark():
+        def body(start, stop, worker, out, bounds):
+            bounds[worker, 0], bounds[worker, 1] = start, stop
+            for i in range(start, stop):
+                out[i] += worker
+
+        return body
+
+    for items, workers in (7, 2), (8, 4), (3, 5), (0, 2), (1000, 7):
+        out, bounds = np.zeros(items, np.int64), np.full((workers, 2), -1)
+        mark()(workers, items, out, bounds)
+        expected = [(w * items // workers, (w + 1) * items // workers) for w in range(workers)]
+        assert bounds.tolist() == [list(pair) for pair in expected]
+        assert out.tolist() == [w for w, (start, stop) in enumerate(expected) for _ in range(start, stop)]
