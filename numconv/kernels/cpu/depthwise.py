@@ -25,7 +25,7 @@ from numconv.kernels.cpu import epilogue, jit, simd
 from numconv.kernels.cpu import sweep as geo
 from numconv.kernels.cpu.memory import aligned, flat, half_kind
 from numconv.options import get_num_threads
-from numconv.problem import ConvProblem, accumulator_dtype
+from numconv.problem import LAST, ConvProblem, accumulator_dtype
 
 STRIP = 1 << 16  # numbers in the strips of an item: 256 KB in float32
 FEW = 16  # most source channels of a group
@@ -38,7 +38,7 @@ AXIS, CUT, STRIPS, LOW_D, LOW_H, LOW_W, DEEP, HIGH, WIDE, SIZE = range(10)
 @jit.kernel
 def pack_weight(rows, half):
     """Pack weight[r, s, tap] as packed[group, phase, tile, s, tap, `rows` channels], zeros past the last channel."""
-    load = simd.load(half)
+    load, write = simd.load(half), simd.store(0)
 
     def body(start, stop, worker, weight, packed, header, phases, taps):
         tiles, sources = -(-header[geo.R] // rows), header[geo.S]
@@ -52,7 +52,10 @@ def pack_weight(rows, half):
                             at = g * header[geo.WEIGHT_G] + s * header[geo.WEIGHT_S] + taps[t, geo.TAP]
                             for i in range(rows):
                                 r = tile * rows + i
-                                packed[to] = load(weight, at + r * header[geo.WEIGHT_R]) if r < header[geo.R] else 0
+                                if r < header[geo.R]:
+                                    write(packed, to, load(weight, at + r * header[geo.WEIGHT_R]))
+                                else:
+                                    write(packed, to, 0)
                                 to += 1
 
     return body
@@ -61,33 +64,34 @@ def pack_weight(rows, half):
 @jit.function
 def copy_strip(dtype, half):
     """Copy one source channel's strip, whose positions start at (d, h, w) in the source, phase after phase."""
-    load, clip, move = simd.load(half), geo.valid_range(), simd.move(dtype)
+    load, write, fill = simd.load(half), simd.store(0), simd.fill()
+    clip, move = geo.valid_range(), simd.move(dtype)
 
     def copied(workspace, to, x, at, header, blocking, d, h, w):
         step_d, step_h, step_w = header[geo.STRIDE_D], header[geo.STRIDE_H], header[geo.STRIDE_W]
-        wide = blocking[WIDE]
-        for phase in range(step_d * step_h * step_w):
-            rest, phase_w = divmod(phase, step_w)
-            phase_d, phase_h = divmod(rest, step_h)
-            low, high = clip(w + phase_w, step_w, wide, header[geo.SOURCE_W])
-            along = step_w * header[geo.X_W]
-            for i in range(blocking[DEEP]):
-                in_d = d + phase_d + i * step_d
-                for j in range(blocking[HIGH]):
-                    in_h = h + phase_h + j * step_h
-                    inside = 0 <= in_d < header[geo.SOURCE_D] and 0 <= in_h < header[geo.SOURCE_H]
-                    first, last = (low, high) if inside else (0, 0)
-                    row = at + in_d * header[geo.X_D] + in_h * header[geo.X_H] + (w + phase_w) * header[geo.X_W]
-                    if half == 0 and along == 1:
-                        move(workspace, to, x, row, first, last, wide)
-                    else:
-                        for c in range(first):
-                            workspace[to + c] = 0
-                        for c in range(first, last):
-                            workspace[to + c] = load(x, row + c * along)
-                        for c in range(last, wide):
-                            workspace[to + c] = 0
-                    to += wide
+        x_d, x_h, x_w = header[geo.X_D], header[geo.X_H], header[geo.X_W]
+        source_d, source_h, source_w = header[geo.SOURCE_D], header[geo.SOURCE_H], header[geo.SOURCE_W]
+        deep, high, wide = blocking[DEEP], blocking[HIGH], blocking[WIDE]
+        along = step_w * x_w
+        for phase_d in range(step_d):
+            for phase_h in range(step_h):
+                for phase_w in range(step_w):
+                    low, past = clip(w + phase_w, step_w, wide, source_w)
+                    for i in range(deep):
+                        in_d = d + phase_d + i * step_d
+                        for j in range(high):
+                            in_h = h + phase_h + j * step_h
+                            row = at + in_d * x_d + in_h * x_h + (w + phase_w) * x_w
+                            inside = 0 <= in_d < source_d and 0 <= in_h < source_h
+                            first, last = (low, past) if inside else (0, 0)
+                            if half == 0 and along == 1:
+                                move(workspace, to, x, row, first, last, wide)
+                            else:
+                                fill(workspace, to, to + first, 0)
+                                for c in range(first, last):
+                                    write(workspace, to + c, load(x, row + c * along))
+                                fill(workspace, to + last, to + wide, 0)
+                            to += wide
 
     return copied
 
@@ -96,83 +100,87 @@ def copy_strip(dtype, half):
 def correlate(rows, vectors, dtype, half):
     """The pass, with tiles of `rows` channels x `vectors` vectors of positions."""
     width = vectors * simd.lanes(dtype)
-    tile, copied = simd.tabled_tile(rows, vectors), copy_strip(dtype, half)
+    tile, copied, fill = simd.tabled_tile(rows, vectors), copy_strip(dtype, half), simd.fill()
     add, activate, store = epilogue.add_run(half), epilogue.activate_run(), epilogue.store_run(half, dtype)
 
     def body(
         start, stop, worker, x, packed, bias, residual, out, workspace, header, phases, taps, places, blocking, parameter
     ):  # fmt: skip
-        sources, channels, size = header[geo.S], header[geo.R], blocking[SIZE]
+        # Locals, since a store to the workspace could change the header for all that the compiler knows.
+        sources, channels, groups = header[geo.S], header[geo.R], header[geo.GROUPS]
+        size, high_all, wide_all = blocking[SIZE], blocking[HIGH], blocking[WIDE]
+        axis, cuts, phase_count = blocking[AXIS], blocking[STRIPS], len(phases)
+        x_n, x_c = header[geo.X_N], header[geo.X_C]
+        out_c, out_w = header[geo.OUT_C], header[geo.STEP_W] * header[geo.OUT_W]
+        out_d, out_h = header[geo.STEP_D] * header[geo.OUT_D], header[geo.STEP_H] * header[geo.OUT_H]
+        more_c, more_w = header[geo.RESIDUAL_C], header[geo.STEP_W] * header[geo.RESIDUAL_W]
+        more_d, more_h = header[geo.STEP_D] * header[geo.RESIDUAL_D], header[geo.STEP_H] * header[geo.RESIDUAL_H]
+        has_residual, activated = header[geo.HAS_RESIDUAL] != 0, header[geo.ACTIVATION] != 0
         tiles = -(-channels // rows)
         strips = worker * (sources * size + (rows + 1) * width)
         sums = strips + sources * size + width
         for item in range(start, stop):
-            rest, cut = divmod(item, blocking[STRIPS])
-            rest, phase = divmod(rest, len(phases))
-            n, g = divmod(rest, header[geo.GROUPS])
-            counts = phases[phase]
-            t = blocking[AXIS] == 0, blocking[AXIS] == 1, blocking[AXIS] == 2
+            rest, cut = divmod(item, cuts)
+            rest, phase = divmod(rest, phase_count)
+            n, g = divmod(rest, groups)
             first = cut * blocking[CUT]
-            if first >= counts[geo.COUNT_D + blocking[AXIS]]:
+            here = min(blocking[CUT], phases[phase, geo.COUNT_D + axis] - first)
+            deep = here if axis == 0 else phases[phase, geo.COUNT_D]
+            high = here if axis == 1 else phases[phase, geo.COUNT_H]
+            wide = here if axis == 2 else phases[phase, geo.COUNT_W]
+            if deep <= 0 or high <= 0 or wide <= 0:
                 continue
-            here = min(blocking[CUT], counts[geo.COUNT_D + blocking[AXIS]] - first)
-            t_d, t_h, t_w = first * t[0], first * t[1], first * t[2]
-            deep = here if t[0] else counts[geo.COUNT_D]
-            high = here if t[1] else counts[geo.COUNT_H]
-            wide = here if t[2] else counts[geo.COUNT_W]
-            if deep * high * wide == 0:
-                continue
+            t_d, t_h, t_w = first * (axis == 0), first * (axis == 1), first * (axis == 2)
             in_d = t_d * header[geo.STRIDE_D] + blocking[LOW_D]
             in_h = t_h * header[geo.STRIDE_H] + blocking[LOW_H]
             in_w = t_w * header[geo.STRIDE_W] + blocking[LOW_W]
             for s in range(sources):
-                at = header[geo.X_0] + n * header[geo.X_N] + (g * sources + s) * header[geo.X_C]
+                at = header[geo.X_0] + n * x_n + (g * sources + s) * x_c
                 copied(workspace, strips + s * size, x, at, header, blocking, in_d, in_h, in_w)
-            out_d = counts[geo.START_D] + t_d * header[geo.STEP_D]
-            out_h = counts[geo.START_H] + t_h * header[geo.STEP_H]
-            out_w = counts[geo.START_W] + t_w * header[geo.STEP_W]
-            o = header[geo.OUT_0] + n * header[geo.OUT_N] + out_d * header[geo.OUT_D] + out_h * header[geo.OUT_H]
-            o += out_w * header[geo.OUT_W] + g * channels * header[geo.OUT_C]
-            more = header[geo.RESIDUAL_0] + n * header[geo.RESIDUAL_N] + out_d * header[geo.RESIDUAL_D]
-            more += out_h * header[geo.RESIDUAL_H] + out_w * header[geo.RESIDUAL_W]
-            more += g * channels * header[geo.RESIDUAL_C]
-            first_tap, count = counts[geo.FIRST_TAP], counts[geo.TAP_COUNT]
+            start_d, start_h, start_w = phases[phase, geo.START_D], phases[phase, geo.START_H], phases[phase, geo.START_W]
+            o = header[geo.OUT_0] + n * header[geo.OUT_N] + g * channels * out_c + t_d * out_d + t_h * out_h + t_w * out_w
+            o += start_d * header[geo.OUT_D] + start_h * header[geo.OUT_H] + start_w * header[geo.OUT_W]
+            more = header[geo.RESIDUAL_0] + n * header[geo.RESIDUAL_N] + g * channels * more_c
+            more += start_d * header[geo.RESIDUAL_D] + start_h * header[geo.RESIDUAL_H]
+            more += start_w * header[geo.RESIDUAL_W] + t_d * more_d + t_h * more_h + t_w * more_w
+            first_tap, count = phases[phase, geo.FIRST_TAP], phases[phase, geo.TAP_COUNT]
             weights = (g * len(taps) + first_tap) * tiles * sources * rows
-            positions = ((deep - 1) * blocking[HIGH] + high - 1) * blocking[WIDE] + wide
+            positions = ((deep - 1) * high_all + high - 1) * wide_all + wide
+            row_d, row_h, column = 0, 0, 0  # of the tile's first position
             for q in range(0, positions, width):
+                end = min(q + width, positions) - q
                 for c in range(tiles):
                     some = min(rows, channels - c * rows)
-                    for i in range(rows):
-                        value = bias[g * channels + c * rows + i] if i < some else 0
-                        workspace[sums + i * width : sums + (i + 1) * width] = value
+                    for i in range(some):
+                        value = bias[g * channels + c * rows + i]
+                        fill(workspace, sums + i * width, sums + (i + 1) * width, value)
                     for s in range(sources):
                         a = weights + (c * sources + s) * count * rows
                         for k in range(0, count, STEPS):
                             steps, b = min(STEPS, count - k), strips + s * size + q
                             tile(packed, a + k * rows, workspace, b, workspace, sums, steps, places, first_tap + k)
                     # The runs of this tile that lie in the result: one for each row it touches.
-                    j = q
-                    while j < min(q + width, positions):
-                        line, column = divmod(j, blocking[WIDE])
-                        d, h = divmod(line, blocking[HIGH])
-                        run = min(wide - column, q + width - j)
+                    d, h, w, j = row_d, row_h, column, 0
+                    while j < end:
+                        run = min(wide - w, end - j)
                         if run > 0 and h < high:
-                            to = o + c * rows * header[geo.OUT_C] + d * header[geo.STEP_D] * header[geo.OUT_D]
-                            to += h * header[geo.STEP_H] * header[geo.OUT_H]
-                            to += column * header[geo.STEP_W] * header[geo.OUT_W]
-                            extra = d * header[geo.STEP_D] * header[geo.RESIDUAL_D]
-                            extra += h * header[geo.STEP_H] * header[geo.RESIDUAL_H]
-                            extra += column * header[geo.STEP_W] * header[geo.RESIDUAL_W]
-                            extra += more + c * rows * header[geo.RESIDUAL_C]
+                            to = o + c * rows * out_c + d * out_d + h * out_h + w * out_w
+                            extra = more + c * rows * more_c + d * more_d + h * more_h + w * more_w
                             for i in range(some):
-                                s0 = sums + i * width + j - q
-                                if header[geo.HAS_RESIDUAL]:
-                                    r = extra + i * header[geo.RESIDUAL_C]
-                                    add(workspace, s0, run, residual, r, header[geo.STEP_W] * header[geo.RESIDUAL_W])
-                                activate(workspace, s0, s0 + run, header, parameter)
-                                along = header[geo.STEP_W] * header[geo.OUT_W]
-                                store(out, to + i * header[geo.OUT_C], along, workspace, s0, run)
-                        j = (line + 1) * blocking[WIDE]
+                                s0 = sums + i * width + j
+                                if has_residual:
+                                    add(workspace, s0, run, residual, extra + i * more_c, more_w)
+                                if activated:
+                                    activate(workspace, s0, s0 + run, header, parameter)
+                                store(out, to + i * out_c, out_w, workspace, s0, run)
+                        j, w, h = j + wide_all - w, 0, h + 1
+                        if h == high_all:
+                            d, h = d + 1, 0
+                column += width
+                while column >= wide_all:
+                    column, row_h = column - wide_all, row_h + 1
+                    if row_h == high_all:
+                        row_d, row_h = row_d + 1, 0
 
     return body
 
@@ -187,6 +195,7 @@ class Blocking(NamedTuple):
     items: int
     workspace: int  # numbers for each worker
     packed: int  # numbers of the packed weight
+    seconds: float  # estimate for one thread
 
 
 @functools.lru_cache(maxsize=1024)
@@ -226,10 +235,15 @@ def blocking(problem: ConvProblem) -> Blocking:
     places = phase * phase_size + (inside[:, 0] * high + inside[:, 1]) * wide + inside[:, 2]
     table = np.array([axis, cut, strips, *low, deep, high, wide, size], np.int64)
     tiles = -(-channels // rows)
+    # Tiles at 60 (one channel) or 150 GF/s in float32, copied numbers at 0.4 or 1.5 ns, an item at 0.2 us.
+    size_of = accumulator_dtype(problem.dtype).itemsize / 4
+    work = phase_size * len(swept.taps) / max(len(swept.phases), 1) * swept.source_channels * tiles * rows
+    contiguous = problem.layout_in != LAST or problem.ci == stride[2] == 1
+    each = work * size_of / (30e9 if rows == 1 else 75e9) + size * swept.source_channels * (4e-10 if contiguous else 15e-10)
     return Blocking(
         rows, vectors, table, np.ascontiguousarray(places, np.int64), items * strips,
         swept.source_channels * size + (rows + 1) * vectors * lanes,
-        problem.groups * tiles * rows * swept.source_channels * len(swept.taps),
+        problem.groups * tiles * rows * swept.source_channels * len(swept.taps), 2e-6 + items * strips * (each + 2e-7),
     )  # fmt: skip
 
 
@@ -254,17 +268,7 @@ class Depthwise(Algorithm):
         return blocking(problem).packed * accumulator_dtype(problem.dtype).itemsize
 
     def cost(self, problem: ConvProblem) -> float:
-        """Estimate for one thread: tiles at 60 (one channel) or 150 GF/s in float32, copied numbers at 0.4 or 1.5 ns."""
-        cut, swept = blocking(problem), geo.sweep(problem)
-        size, strips = int(cut.table[SIZE]), cut.items
-        channels = -(-swept.result_channels // cut.rows) * cut.rows
-        taps = len(swept.taps) / max(len(swept.phases), 1) * swept.source_channels * channels
-        positions = math.prod(int(c) for c in cut.table[DEEP : WIDE + 1])
-        size_of = accumulator_dtype(problem.dtype).itemsize / 4
-        rate = (30e9 if cut.rows == 1 else 75e9) / size_of
-        contiguous = problem.layout_in != "channels_last" or swept.fixed_header[geo.STRIDE_W] == problem.ci == 1
-        copies = strips * size * swept.source_channels * (0.4e-9 if contiguous else 1.5e-9)
-        return 2e-6 + strips * positions * taps / rate + copies + strips * 2e-7
+        return blocking(problem).seconds
 
     def prepare(self, problem: ConvProblem, weight: np.ndarray) -> np.ndarray:
         cut, swept = blocking(problem), geo.sweep(problem)
@@ -279,7 +283,7 @@ class Depthwise(Algorithm):
         given = geo.operands(problem, x, bias, residual, out)
         dtype = accumulator_dtype(problem.dtype)
         kernel = correlate(cut.rows, cut.vectors, dtype.name, half_kind(problem.dtype))
-        workers = min(jit.workers(self.cost(problem)), max(cut.items, 1))
+        workers = min(jit.workers(cut.seconds), max(cut.items, 1))
         kernel(
             workers, cut.items, given.x, packed, given.bias, given.residual, given.out, workspace.view(dtype),
             given.header, swept.phases, swept.taps, cut.places, cut.table, given.parameter,

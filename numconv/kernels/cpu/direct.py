@@ -33,7 +33,8 @@ def sum_dtype(dtype: np.dtype) -> str:
 @jit.kernel
 def correlate(sums_in, half):
     """Forward and input pass."""
-    load, clip, wide = simd.load(half), geo.valid_range(), getattr(np, sums_in)
+    load, clip, wide, fill = simd.load(half), geo.valid_range(), getattr(np, sums_in), simd.fill()
+    read, write = simd.load(0), simd.store(0)
     add, store = epilogue.add_run(half), epilogue.store_run(half, "")
     activate = epilogue.activate_run() if sums_in == "float64" else None
     buffer = simd.stack(BLOCK, sums_in)
@@ -41,7 +42,7 @@ def correlate(sums_in, half):
     def body(start, stop, worker, x, weight, bias, residual, out, header, phases, taps, parameter, rows_of_image):
         sums = buffer()
         rows, channels = rows_of_image[0], header[geo.GROUPS] * header[geo.R]
-        step = header[geo.STRIDE_W] * header[geo.X_W]
+        step, x_c, over_s, sources = header[geo.STRIDE_W] * header[geo.X_W], header[geo.X_C], header[geo.WEIGHT_S], header[geo.S]
         for item in range(start, stop):
             rest, place = divmod(item, rows)
             n, channel = divmod(rest, channels)
@@ -56,8 +57,7 @@ def correlate(sums_in, half):
             base = header[geo.X_0] + n * header[geo.X_N] + g * header[geo.S] * header[geo.X_C]
             for w in range(0, counts[geo.COUNT_W], BLOCK):
                 count = min(BLOCK, counts[geo.COUNT_W] - w)
-                for i in range(count):
-                    sums[i] = wide(bias[channel])
+                fill(sums, 0, count, wide(bias[channel]))
                 for t in range(counts[geo.FIRST_TAP], counts[geo.FIRST_TAP] + counts[geo.TAP_COUNT]):
                     in_d = d * header[geo.STRIDE_D] + taps[t, geo.OFFSET_D]
                     in_h = h * header[geo.STRIDE_H] + taps[t, geo.OFFSET_H]
@@ -67,15 +67,15 @@ def correlate(sums_in, half):
                     low, high = clip(in_w, header[geo.STRIDE_W], count, header[geo.SOURCE_W])
                     at = base + in_d * header[geo.X_D] + in_h * header[geo.X_H] + in_w * header[geo.X_W]
                     of = g * header[geo.WEIGHT_G] + r * header[geo.WEIGHT_R] + taps[t, geo.TAP]
-                    for s in range(header[geo.S]):
-                        factor = wide(load(weight, of + s * header[geo.WEIGHT_S]))
-                        source = at + s * header[geo.X_C]
+                    for s in range(sources):
+                        factor = wide(load(weight, of + s * over_s))
+                        source = at + s * x_c
                         if step == 1:
                             for i in range(low, high):
-                                sums[i] += factor * wide(load(x, source + i))
+                                write(sums, i, read(sums, i) + factor * wide(load(x, source + i)))
                         else:
                             for i in range(low, high):
-                                sums[i] += factor * wide(load(x, source + i * step))
+                                write(sums, i, read(sums, i) + factor * wide(load(x, source + i * step)))
                 out_w = counts[geo.START_W] + w * header[geo.STEP_W]
                 o = header[geo.OUT_0] + n * header[geo.OUT_N] + channel * header[geo.OUT_C]
                 o += out_d * header[geo.OUT_D] + out_h * header[geo.OUT_H] + out_w * header[geo.OUT_W]

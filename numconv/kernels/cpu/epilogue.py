@@ -43,13 +43,13 @@ def activate() -> Any:
 @jit.function
 def activate_run() -> Any:
     """`activate_run()(sums, first, last, header, parameter)`: the header's activation, in place."""
-    activation = activate()
+    activation, read, write = activate(), simd.load(0), simd.store(0)
 
     def activated(sums, first, last, header, parameter):
         code = header[ACTIVATION]
         if code:
             for i in range(first, last):
-                sums[i] = activation(code, parameter[0], sums[i])
+                write(sums, i, activation(code, parameter[0], read(sums, i)))
 
     return activated
 
@@ -57,11 +57,11 @@ def activate_run() -> Any:
 @jit.function
 def add_run(half: int) -> Any:
     """`add_run(half)(sums, c, count, residual, q, step)`: sums[c + i] += residual[q + i step]."""
-    load = simd.load(half)
+    load, read, write = simd.load(half), simd.load(0), simd.store(0)
 
     def added(sums, c, count, residual, q, step):
         for i in range(count):
-            sums[c + i] += load(residual, q + i * step)
+            write(sums, c + i, read(sums, c + i) + load(residual, q + i * step))
 
     return added
 
@@ -72,7 +72,7 @@ def store_run(half: int, dtype: str) -> Any:
 
     `dtype` is that of the sums where `out` has it too, else empty.
     """
-    store = simd.store(half)
+    store, read = simd.store(half), simd.load(0)
     move = simd.move(dtype) if dtype and not half else None
 
     def stored(out, o, step, sums, c, count):
@@ -80,6 +80,6 @@ def store_run(half: int, dtype: str) -> Any:
             move(out, o, sums, c, 0, count, count)
         else:
             for i in range(count):
-                store(out, o + i * step, sums[c + i])
+                store(out, o + i * step, read(sums, c + i))
 
     return stored

@@ -64,34 +64,37 @@ def find_segments():
 @jit.function
 def pack_positions(width, dtype, half):
     """Pack image[k, p] for first <= k < last with `width` positions of each k side by side."""
-    load, clip, move = simd.load(half), geo.valid_range(), simd.move(dtype)
+    load, write, fill = simd.load(half), simd.store(0), simd.fill()
+    clip, move = geo.valid_range(), simd.move(dtype)
 
     def pack(panel, start, pitch, x, base, header, taps, first_tap, first, last, segments, count):
-        channels, step = header[geo.S], header[geo.STRIDE_W] * header[geo.X_W]
+        channels, x_c, x_d, x_h, x_w = header[geo.S], header[geo.X_C], header[geo.X_D], header[geo.X_H], header[geo.X_W]
+        stride_d, stride_h, stride_w = header[geo.STRIDE_D], header[geo.STRIDE_H], header[geo.STRIDE_W]
+        source_d, source_h, source_w = header[geo.SOURCE_D], header[geo.SOURCE_H], header[geo.SOURCE_W]
+        step = stride_w * x_w
         for t in range(first // channels, (last - 1) // channels + 1):
             s0, s1 = max(first - t * channels, 0), min(last - t * channels, channels)
             tap = taps[first_tap + t]
             for q in range(count):
                 j, length = segments[q * SEGMENT], segments[q * SEGMENT + 1]
-                d = segments[q * SEGMENT + 2] * header[geo.STRIDE_D] + tap[geo.OFFSET_D]
-                h = segments[q * SEGMENT + 3] * header[geo.STRIDE_H] + tap[geo.OFFSET_H]
-                w = segments[q * SEGMENT + 4] * header[geo.STRIDE_W] + tap[geo.OFFSET_W]
+                d = segments[q * SEGMENT + 2] * stride_d + tap[geo.OFFSET_D]
+                h = segments[q * SEGMENT + 3] * stride_h + tap[geo.OFFSET_H]
+                w = segments[q * SEGMENT + 4] * stride_w + tap[geo.OFFSET_W]
                 low, high = 0, 0
-                if 0 <= d < header[geo.SOURCE_D] and 0 <= h < header[geo.SOURCE_H]:
-                    low, high = clip(w, header[geo.STRIDE_W], length, header[geo.SOURCE_W])
+                if 0 <= d < source_d and 0 <= h < source_h:
+                    low, high = clip(w, stride_w, length, source_w)
                 to = start + j // width * pitch + (t * channels + s0 - first) * width + j % width
-                at = base + d * header[geo.X_D] + h * header[geo.X_H] + w * header[geo.X_W] + s0 * header[geo.X_C]
+                at = base + d * x_d + h * x_h + w * x_w + s0 * x_c
                 if half == 0 and step == 1:
                     for s in range(s1 - s0):
-                        move(panel, to + s * width, x, at + s * header[geo.X_C], low, high, length)
+                        move(panel, to + s * width, x, at + s * x_c, low, high, length)
                 else:
                     for s in range(s1 - s0):
-                        for i in range(low):
-                            panel[to + s * width + i] = 0
+                        row = to + s * width
+                        fill(panel, row, row + low, 0)
                         for i in range(low, high):
-                            panel[to + s * width + i] = load(x, at + s * header[geo.X_C] + i * step)
-                        for i in range(high, length):
-                            panel[to + s * width + i] = 0
+                            write(panel, row + i, load(x, at + s * x_c + i * step))
+                        fill(panel, row + high, row + length, 0)
 
     return pack
 
@@ -99,10 +102,14 @@ def pack_positions(width, dtype, half):
 @jit.function
 def pack_rows(dtype, half):
     """Pack image[k, p] for first <= k < last with STEPS numbers of k side by side for each position."""
-    load, clip, move = simd.load(half), geo.valid_range(), simd.move(dtype)
+    load, write, fill = simd.load(half), simd.store(0), simd.fill()
+    clip, move = geo.valid_range(), simd.move(dtype)
 
     def pack(panel, start, pitch, x, base, header, taps, first_tap, first, last, segments, count):
-        channels, step = header[geo.S], header[geo.STRIDE_W] * header[geo.X_W]
+        channels, x_c, x_d, x_h, x_w = header[geo.S], header[geo.X_C], header[geo.X_D], header[geo.X_H], header[geo.X_W]
+        stride_d, stride_h, stride_w = header[geo.STRIDE_D], header[geo.STRIDE_H], header[geo.STRIDE_W]
+        source_d, source_h, source_w = header[geo.SOURCE_D], header[geo.SOURCE_H], header[geo.SOURCE_W]
+        step = stride_w * x_w
         k = first
         while k < last:
             t, s = divmod(k, channels)
@@ -111,23 +118,22 @@ def pack_rows(dtype, half):
             tap = taps[first_tap + t]
             for q in range(count):
                 j, length = segments[q * SEGMENT], segments[q * SEGMENT + 1]
-                d = segments[q * SEGMENT + 2] * header[geo.STRIDE_D] + tap[geo.OFFSET_D]
-                h = segments[q * SEGMENT + 3] * header[geo.STRIDE_H] + tap[geo.OFFSET_H]
-                w = segments[q * SEGMENT + 4] * header[geo.STRIDE_W] + tap[geo.OFFSET_W]
+                d = segments[q * SEGMENT + 2] * stride_d + tap[geo.OFFSET_D]
+                h = segments[q * SEGMENT + 3] * stride_h + tap[geo.OFFSET_H]
+                w = segments[q * SEGMENT + 4] * stride_w + tap[geo.OFFSET_W]
                 low, high = 0, 0
-                if 0 <= d < header[geo.SOURCE_D] and 0 <= h < header[geo.SOURCE_H]:
-                    low, high = clip(w, header[geo.STRIDE_W], length, header[geo.SOURCE_W])
-                at = base + d * header[geo.X_D] + h * header[geo.X_H] + w * header[geo.X_W] + s * header[geo.X_C]
+                if 0 <= d < source_d and 0 <= h < source_h:
+                    low, high = clip(w, stride_w, length, source_w)
+                at = base + d * x_d + h * x_h + w * x_w + s * x_c
                 for i in range(length):
                     inside = piece if low <= i < high else 0
                     row = to + (j + i) * STEPS
-                    if half == 0 and header[geo.X_C] == 1:
+                    if half == 0 and x_c == 1:
                         move(panel, row, x, at + i * step, 0, inside, piece)
                     else:
                         for c in range(inside):
-                            panel[row + c] = load(x, at + i * step + c * header[geo.X_C])
-                        for c in range(inside, piece):
-                            panel[row + c] = 0
+                            write(panel, row + c, load(x, at + i * step + c * x_c))
+                        fill(panel, row + inside, row + piece, 0)
             k += piece
 
     return pack
@@ -136,26 +142,26 @@ def pack_rows(dtype, half):
 @jit.kernel
 def pack_weight(width, half):
     """Pack weight[r, k] as packed[group, phase, tile, k, `width` channels], zeros past the last channel."""
-    load = simd.load(half)
+    load, write, fill = simd.load(half), simd.store(0), simd.fill()
 
     def body(start, stop, worker, weight, packed, header, phases, taps):
-        tiles = -(-header[geo.R] // width)
+        over_r, over_s, sources, channels = header[geo.WEIGHT_R], header[geo.WEIGHT_S], header[geo.S], header[geo.R]
+        tiles = -(-channels // width)
         for item in range(start, stop):
             g, tile = divmod(item, tiles)
-            to_group = g * tiles * width * len(taps) * header[geo.S]
+            to_group = g * tiles * width * len(taps) * sources
             for phase in range(len(phases)):
                 first, count = phases[phase, geo.FIRST_TAP], phases[phase, geo.TAP_COUNT]
-                to = to_group + (first * tiles + tile * count) * header[geo.S] * width
+                to = to_group + (first * tiles + tile * count) * sources * width
                 for t in range(first, first + count):
-                    at = g * header[geo.WEIGHT_G] + tile * width * header[geo.WEIGHT_R] + taps[t, geo.TAP]
-                    rows = min(width, header[geo.R] - tile * width)
-                    for _ in range(header[geo.S]):
+                    at = g * header[geo.WEIGHT_G] + tile * width * over_r + taps[t, geo.TAP]
+                    rows = min(width, channels - tile * width)
+                    for _ in range(sources):
                         for i in range(rows):
-                            packed[to + i] = load(weight, at + i * header[geo.WEIGHT_R])
-                        for i in range(rows, width):
-                            packed[to + i] = 0
+                            write(packed, to + i, load(weight, at + i * over_r))
+                        fill(packed, to + rows, to + width, 0)
                         to += width
-                        at += header[geo.WEIGHT_S]
+                        at += over_s
 
     return body
 
@@ -168,7 +174,7 @@ def multiply(along, rows, vectors, dtype, half):
     position_tile, channel_tile = (width, rows) if positions_along else (rows, width)
     tile = simd.tile(rows, vectors, 1, rows) if positions_along else simd.tile(rows, vectors, STEPS, 1)
     pack = pack_positions(width, dtype, half) if positions_along else pack_rows(dtype, half)
-    segments_of, move = find_segments(), simd.move(dtype)
+    segments_of, move, fill = find_segments(), simd.move(dtype), simd.fill()
     add, activate, store = epilogue.add_run(half), epilogue.activate_run(), epilogue.store_run(half, dtype)
     most_segments = SEGMENT * (POSITIONS + 2 * max(rows, width))
     table = simd.stack(most_segments, "int64")
@@ -178,7 +184,10 @@ def multiply(along, rows, vectors, dtype, half):
         start, stop, worker, x, packed, bias, residual, out, workspace, header, phases, taps, blocking, parameter
     ):  # fmt: skip
         sources, places = table(), table()
-        groups, channels = header[geo.GROUPS], header[geo.R]
+        # Locals, since a store to the workspace could change the header for all that the compiler knows.
+        groups, channels, has_residual = header[geo.GROUPS], header[geo.R], header[geo.HAS_RESIDUAL] != 0
+        activated, out_c, more_c = header[geo.ACTIVATION] != 0, header[geo.OUT_C], header[geo.RESIDUAL_C]
+        out_w, more_w = header[geo.STEP_W] * header[geo.OUT_W], header[geo.STEP_W] * header[geo.RESIDUAL_W]
         position_tiles, channel_tiles = blocking[POSITION_TILES], blocking[CHANNEL_TILES]
         all_tiles = -(-channels // channel_tile)
         panel_size = blocking[PANEL_STEPS] * position_tiles * position_tile
@@ -210,8 +219,8 @@ def multiply(along, rows, vectors, dtype, half):
                 some = min(channel_tile, channels - c * channel_tile)
                 for line in range((c - first_tile) * tiles * rows, (c - first_tile + 1) * tiles * rows):
                     if positions_along:
-                        value = bias[b + line % rows] if line % rows < some else 0
-                        workspace[sums + line * width : sums + (line + 1) * width] = value
+                        value = bias[b + min(line % rows, some - 1)]
+                        fill(workspace, sums + line * width, sums + (line + 1) * width, value)
                     else:
                         move(workspace, sums + line * width, bias, b, 0, some, width)
             for k0 in range(0, terms, blocking[PANEL_STEPS]):
@@ -241,8 +250,6 @@ def multiply(along, rows, vectors, dtype, half):
                 d = counts[geo.START_D] + places[q * SEGMENT + 2] * header[geo.STEP_D]
                 h = counts[geo.START_H] + places[q * SEGMENT + 3] * header[geo.STEP_H]
                 v = counts[geo.START_W] + places[q * SEGMENT + 4] * header[geo.STEP_W]
-                out_w, more_w = header[geo.STEP_W] * header[geo.OUT_W], header[geo.STEP_W] * header[geo.RESIDUAL_W]
-                out_c, more_c = header[geo.OUT_C], header[geo.RESIDUAL_C]
                 out_at = header[geo.OUT_0] + n * header[geo.OUT_N] + v * header[geo.OUT_W]
                 out_at += d * header[geo.OUT_D] + h * header[geo.OUT_H]
                 more_at = header[geo.RESIDUAL_0] + n * header[geo.RESIDUAL_N] + v * header[geo.RESIDUAL_W]
@@ -259,11 +266,12 @@ def multiply(along, rows, vectors, dtype, half):
                         s += j % rows * width
                         runs, run, out_step, more_step, out_next, more_next = length, some, out_c, more_c, out_w, more_w
                     for i in range(runs):
-                        if header[geo.HAS_RESIDUAL]:
+                        if has_residual:
                             add(
                                 workspace, s + i * width, run, residual, more_at + b * more_c + i * more_next, more_step
                             )
-                        activate(workspace, s + i * width, s + i * width + run, header, parameter)
+                        if activated:
+                            activate(workspace, s + i * width, s + i * width + run, header, parameter)
                         store(out, out_at + b * out_c + i * out_next, out_step, workspace, s + i * width, run)
 
     return body
@@ -319,6 +327,7 @@ def blocking(problem: ConvProblem) -> Blocking:
     )  # fmt: skip
 
 
+@functools.lru_cache(maxsize=1024)
 def seconds(problem: ConvProblem) -> float:
     """Estimate for one thread: tiles at 150 GF/s in float32, a packed number at 0.5 ns, an item at 0.3 us."""
     cut, swept = blocking(problem), geo.sweep(problem)

@@ -38,6 +38,7 @@ def multiply(rows, vectors, dtype, half):
     """The product, with tiles of rows x vectors."""
     width = vectors * simd.lanes(dtype)
     tile, move, load, store = simd.tile(rows, vectors, STEPS, 1), simd.move(dtype), simd.load(half), simd.store(half)
+    write, fill = simd.store(0), simd.fill()
     segments_of, clip, table = find_segments(), geo.valid_range(), simd.stack(SEGMENT * (STEPS + 1), "int64")
     area = rows * width
 
@@ -50,17 +51,22 @@ def multiply(rows, vectors, dtype, half):
         image = worker * (k_tiles * rows + r_tiles * width) * STEPS
         other = image + k_tiles * rows * STEPS
         total = worker * k_tiles * r_tiles * area
-        step = header[geo.STRIDE_W] * header[geo.X_W]
+        # Locals, since a store to the workspace could change the header for all that the compiler knows.
+        x_c, x_d, x_h, x_w = header[geo.X_C], header[geo.X_D], header[geo.X_H], header[geo.X_W]
+        out_c, out_d, out_h, out_w = header[geo.OUT_C], header[geo.OUT_D], header[geo.OUT_H], header[geo.OUT_W]
+        stride_d, stride_h, stride_w = header[geo.STRIDE_D], header[geo.STRIDE_H], header[geo.STRIDE_W]
+        source_d, source_h, source_w = header[geo.SOURCE_D], header[geo.SOURCE_H], header[geo.SOURCE_W]
+        step = stride_w * x_w
         for item in range(start, stop):
             rest, r_block = divmod(item, blocking[R_BLOCKS])
             g, k_block = divmod(rest, blocking[K_BLOCKS])
             k0, r0 = k_block * k_tiles * rows, r_block * r_tiles * width
             k1, r1 = min(k0 + k_tiles * rows, terms), min(r0 + r_tiles * width, channels)
             across, down = -(-(r1 - r0) // width), -(-(k1 - k0) // rows)
-            sums[total : total + across * down * area] = 0
+            fill(sums, total, total + across * down * area, 0)
             for n in range(header[geo.N]):
-                x_at = header[geo.X_0] + n * header[geo.X_N] + g * sources * header[geo.X_C]
-                o_at = header[geo.OUT_0] + n * header[geo.OUT_N] + (g * channels + r0) * header[geo.OUT_C]
+                x_at = header[geo.X_0] + n * header[geo.X_N] + g * sources * x_c
+                o_at = header[geo.OUT_0] + n * header[geo.OUT_N] + (g * channels + r0) * out_c
                 for p in range(0, positions, STEPS):
                     steps = min(STEPS, positions - p)
                     for q in range(segments_of(segments, p, steps, height, line, STEPS)):
@@ -68,37 +74,34 @@ def multiply(rows, vectors, dtype, half):
                         d, h, w = segments[q * SEGMENT + 2], segments[q * SEGMENT + 3], segments[q * SEGMENT + 4]
                         if j >= steps:
                             continue
-                        o = o_at + d * header[geo.OUT_D] + h * header[geo.OUT_H] + w * header[geo.OUT_W]
+                        o = o_at + d * out_d + h * out_h + w * out_w
                         for i in range(length):
                             for v in range(across):
                                 to, some = other + (v * STEPS + j + i) * width, min(width, r1 - r0 - v * width)
-                                at = o + i * header[geo.OUT_W] + v * width * header[geo.OUT_C]
-                                if half == 0 and header[geo.OUT_C] == 1:
+                                at = o + i * out_w + v * width * out_c
+                                if half == 0 and out_c == 1:
                                     move(workspace, to, gradient, at, 0, some, width)
                                 else:
                                     for r in range(some):
-                                        workspace[to + r] = load(gradient, at + r * header[geo.OUT_C])
-                                    for r in range(some, width):
-                                        workspace[to + r] = 0
+                                        write(workspace, to + r, load(gradient, at + r * out_c))
+                                    fill(workspace, to + some, to + width, 0)
                         for k in range(k0, k1):
                             t, s = divmod(k, sources)
-                            in_d = d * header[geo.STRIDE_D] + taps[t, geo.OFFSET_D]
-                            in_h = h * header[geo.STRIDE_H] + taps[t, geo.OFFSET_H]
-                            in_w = w * header[geo.STRIDE_W] + taps[t, geo.OFFSET_W]
+                            in_d = d * stride_d + taps[t, geo.OFFSET_D]
+                            in_h = h * stride_h + taps[t, geo.OFFSET_H]
+                            in_w = w * stride_w + taps[t, geo.OFFSET_W]
                             low, high = 0, 0
-                            if 0 <= in_d < header[geo.SOURCE_D] and 0 <= in_h < header[geo.SOURCE_H]:
-                                low, high = clip(in_w, header[geo.STRIDE_W], length, header[geo.SOURCE_W])
-                            at = x_at + s * header[geo.X_C] + in_d * header[geo.X_D] + in_h * header[geo.X_H]
-                            at, to = at + in_w * header[geo.X_W], image + (k - k0) * STEPS + j
+                            if 0 <= in_d < source_d and 0 <= in_h < source_h:
+                                low, high = clip(in_w, stride_w, length, source_w)
+                            at = x_at + s * x_c + in_d * x_d + in_h * x_h
+                            at, to = at + in_w * x_w, image + (k - k0) * STEPS + j
                             if half == 0 and step == 1:
                                 move(workspace, to, x, at, low, high, length)
                             else:
-                                for i in range(low):
-                                    workspace[to + i] = 0
+                                fill(workspace, to, to + low, 0)
                                 for i in range(low, high):
-                                    workspace[to + i] = load(x, at + i * step)
-                                for i in range(high, length):
-                                    workspace[to + i] = 0
+                                    write(workspace, to + i, load(x, at + i * step))
+                                fill(workspace, to + high, to + length, 0)
                     for v in range(across):
                         for u in range(down):
                             a, b = image + u * rows * STEPS, other + v * STEPS * width

@@ -259,33 +259,56 @@ def _bits(typing: Any, value: Any) -> Any:
     return result(value), generate
 
 
+@intrinsic
+def _read(typing: Any, array: Any, i: Any) -> Any:
+    """array[i] for i >= 0: without Numba's test for a negative index, which turns vector loads into gathers."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        place = builder.gep(_data(context, builder, signature.args[0], arguments[0]), [arguments[1]])
+        return context.unpack_value(builder, array.dtype, place)
+
+    return array.dtype(array, types.intp), generate
+
+
+@intrinsic
+def _write(typing: Any, array: Any, i: Any, value: Any) -> Any:
+    """array[i] = value for i >= 0: as `_read`."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        place = builder.gep(_data(context, builder, signature.args[0], arguments[0]), [arguments[1]])
+        context.pack_value(builder, array.dtype, arguments[2], place)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, array.dtype), generate
+
+
 def _load_native(array: Any, i: Any) -> Any:
-    return array[i]
+    return _read(array, i)
 
 
 def _load_float16(array: Any, i: Any) -> Any:
-    return _from_half(array[i])
+    return _from_half(_read(array, i))
 
 
 def _load_bfloat16(array: Any, i: Any) -> Any:
-    return _bits(np.uint32(np.uint32(array[i]) << np.uint32(16)))
+    return _bits(np.uint32(np.uint32(_read(array, i)) << np.uint32(16)))
 
 
 def _store_native(array: Any, i: Any, value: Any) -> None:
-    array[i] = value
+    _write(array, i, value)
 
 
 def _store_float16(array: Any, i: Any, value: Any) -> None:
-    array[i] = _to_half(np.float32(value))
+    _write(array, i, _to_half(np.float32(value)))
 
 
 def _store_bfloat16(array: Any, i: Any, value: Any) -> None:
     bits = _bits(np.float32(value))
     if (bits & np.uint32(0x7FFFFFFF)) > np.uint32(0x7F800000):  # NaN stays NaN and is made quiet
-        array[i] = np.uint16((bits >> np.uint32(16)) | np.uint32(64))
+        _write(array, i, np.uint16((bits >> np.uint32(16)) | np.uint32(64)))
     else:
         odd = (bits >> np.uint32(16)) & np.uint32(1)
-        array[i] = np.uint16((bits + np.uint32(0x7FFF) + odd) >> np.uint32(16))
+        _write(array, i, np.uint16((bits + np.uint32(0x7FFF) + odd) >> np.uint32(16)))
 
 
 _LOADS: tuple[Callable[..., Any], ...] = (_load_native, _load_float16, _load_bfloat16)
@@ -294,11 +317,22 @@ _STORES: tuple[Callable[..., Any], ...] = (_store_native, _store_float16, _store
 
 @functools.cache
 def load(kind: int) -> Any:
-    """`load(kind)(array, i)`: a number, half types (`memory.half_kind`) widened to float32."""
+    """`load(kind)(array, i)`, i >= 0: a number, half types (`memory.half_kind`) widened to float32."""
     return numba.njit(_LOADS[kind], inline="always")
 
 
 @functools.cache
 def store(kind: int) -> Any:
-    """`store(kind)(array, i, value)`: half types (`memory.half_kind`) rounded to nearest even."""
+    """`store(kind)(array, i, value)`, i >= 0: half types (`memory.half_kind`) rounded to nearest even."""
     return numba.njit(_STORES[kind], inline="always")
+
+
+def _fill(array: Any, first: Any, last: Any, value: Any) -> None:
+    for i in range(first, last):
+        _write(array, i, value)
+
+
+@functools.cache
+def fill() -> Any:
+    """`fill()(array, first, last, value)`: array[first:last] = value."""
+    return numba.njit(_fill, inline="always")

@@ -19,7 +19,7 @@ import functools
 import itertools
 import math
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -123,14 +123,18 @@ class Sweep:
             header[ACTIVATION] = 1 + list(ACTIVATIONS).index(problem.activation[0])
         self.fixed_header = header
         self._layouts = (problem.layout_in, problem.layout_out)
+        accumulator = accumulator_dtype(problem.dtype)
+        self.no_bias = np.zeros(groups * self.result_channels, accumulator)
+        self.parameter = np.full(1, problem.activation[1] if problem.activation else 0, accumulator)
+        self.headers: dict[Any, np.ndarray] = {}
 
-    def header(self, strides: Strides, offsets: tuple[int, int, int]) -> np.ndarray:
-        """The header for source, result and residual of these strides and offsets, counted in elements."""
+    def header(self, strides: Strides, offsets: tuple[int, int, int], itemsize: int) -> np.ndarray:
+        """The header for source, result and residual of these strides, in bytes, and offsets, in elements."""
         header = self.fixed_header.copy()
         layouts = (self._layouts[0], self._layouts[1], self._layouts[1])
         for first, along, offset, layout in zip((X_N, OUT_N, RESIDUAL_N), strides, offsets, layouts):
             if along is not None:
-                n, *rest = along
+                n, *rest = (s // itemsize for s in along)
                 channels, spatial = (rest[-1], rest[:-1]) if layout == LAST else (rest[0], rest[1:])
                 header[first : first + 6] = (n, channels, *(0,) * (3 - len(spatial)), *spatial, offset)
         header[LINEAR] = (
@@ -158,25 +162,6 @@ def sweep(problem: ConvProblem) -> Sweep:
     return Sweep(problem)
 
 
-@functools.lru_cache(maxsize=4096)
-def _header(
-    problem: ConvProblem, sizes: tuple[int, ...], strides: Strides, offsets: tuple[int, int, int]
-) -> np.ndarray:
-    elements = [tuple(s // n for s in along) if along is not None else None for along, n in zip(strides, sizes)]
-    return sweep(problem).header(tuple(elements), offsets)
-
-
-@functools.lru_cache(maxsize=256)
-def _zeros(count: int, dtype: np.dtype) -> np.ndarray:
-    return np.zeros(count, dtype)
-
-
-@functools.lru_cache(maxsize=256)
-def _parameter(problem: ConvProblem) -> np.ndarray:
-    dtype = accumulator_dtype(problem.dtype)
-    return np.full(1, problem.activation[1] if problem.activation else 0, dtype)
-
-
 class Operands(NamedTuple):
     """What kernels of a sweep are called with, flat."""
 
@@ -192,25 +177,19 @@ def operands(
     problem: ConvProblem, x: np.ndarray, bias: np.ndarray | None, residual: np.ndarray | None, out: np.ndarray
 ) -> Operands:
     """Arrays as kernels see them; without a bias there are zeros, without a residual `out` stands for it."""
+    swept = sweep(problem)
     x_flat, x_at = flat(x)
     out_flat, out_at = flat(out)
-    accumulator = accumulator_dtype(problem.dtype)
-    if bias is None:
-        channels = problem.ci if problem.direction == "input" else problem.co
-        bias = _zeros(channels, accumulator)
-    else:
-        bias = flat(np.ascontiguousarray(bias, accumulator))[0]
-    if residual is None:
-        header = _header(problem, (x.itemsize, out.itemsize, 1), (x.strides, out.strides, None), (x_at, out_at, 0))
-        return Operands(x_flat, bias, out_flat, out_flat, header, _parameter(problem))
-    residual_flat, residual_at = flat(residual)
-    header = _header(
-        problem,
-        (x.itemsize, out.itemsize, residual.itemsize),
-        (x.strides, out.strides, residual.strides),
-        (x_at, out_at, residual_at),
-    )
-    return Operands(x_flat, bias, residual_flat, out_flat, header, _parameter(problem))
+    more, more_at = (out_flat, 0) if residual is None else flat(residual)
+    bias = swept.no_bias if bias is None else flat(np.ascontiguousarray(bias, swept.no_bias.dtype))[0]
+    strides = (x.strides, out.strides, None if residual is None else residual.strides)
+    given = (strides, x_at, out_at, more_at)
+    header = swept.headers.get(given)
+    if header is None:
+        header = swept.header(strides, (x_at, out_at, more_at), x.itemsize)
+        if len(swept.headers) < 256:
+            swept.headers[given] = header
+    return Operands(x_flat, bias, more, out_flat, header, swept.parameter)
 
 
 @functools.lru_cache(maxsize=1024)
