@@ -65,8 +65,8 @@ def convolution_matrix(problem: Any, weight: Any, **options: Any) -> np.ndarray:
     size = rows * columns * dtype.itemsize
     if size > LIMIT:
         raise ValueError(
-            f"the matrix would have {rows} x {columns} = {rows * columns:,} entries, {size:,} bytes, above the limit of "
-            f"{LIMIT:,}; the convolution itself takes {problem.multiply_adds:,} multiplications and no matrix"
+            f"the matrix would have {rows} x {columns} = {rows * columns:,} entries, {size:,} bytes, above the limit "
+            f"of {LIMIT:,}; the convolution itself takes {problem.multiply_adds:,} multiplications and no matrix"
         )
     matrix = np.zeros((problem.co, outputs, problem.ci, inputs), dtype)
     co, ci = problem.co // problem.groups, problem.ci // problem.groups

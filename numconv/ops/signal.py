@@ -89,7 +89,7 @@ def convolve(
     array([0. , 1. , 2.5, 4. , 1.5])
     """
     a, v = _operand("a", a), _operand("v", v)
-    if _as_numpy(a, v, axes) and v.size > a.size:
+    if _as_numpy(a, v, axes) and v.size > a.size > 0:
         a, v = v, a
     return _convolve(_placed(a, v, axes), mode, boundary, cval, precision, conjugate=False)
 
@@ -124,7 +124,7 @@ def correlate(
     array([2. , 3.5, 3. ])
     """
     a, v = _operand("a", a), _operand("v", v)
-    if _as_numpy(a, v, axes) and v.size > a.size:
+    if _as_numpy(a, v, axes) and v.size > a.size > 0:
         swapped = correlate(v, a, mode, boundary=boundary, cval=cval, precision=precision)
         return np.ascontiguousarray(_conj(swapped[::-1]))
     return _convolve(_placed(a, v, axes), mode, boundary, cval, precision, conjugate=True)
