@@ -122,6 +122,10 @@ print(json.dumps(answers))
 @POSIX
 def test_children_forked_after_the_user_used_threads(program, layer):
     code = """
+import ctypes
+tbb = os.path.join(sys.prefix, "lib", "libtbb.so.12")
+if os.environ["NUMBA_THREADING_LAYER"] == "tbb" and os.path.exists(tbb):
+    ctypes.CDLL(tbb, mode=ctypes.RTLD_GLOBAL)         # Numba alone does not find it there
 answers = [bool(users_own(x) == x.sum()), forked(right), right(), jit.threading_layer()]
 print(json.dumps(answers))
 """
