@@ -18,11 +18,14 @@ from numconv.algorithm import Algorithm
 from numconv.kernels.cpu import jit, simd
 from numconv.kernels.cpu import windows as win
 from numconv.kernels.cpu.memory import flat, half_kind
-from numconv.kernels.cpu.windows import (
-    BLOCK, BY_D, BY_H, BY_W, LANES, NEXT_D, NEXT_H, NEXT_W, OUT_0, OUT_C, OUT_D, OUT_H, OUT_LANE, OUT_N, OUT_W, PERIOD,
-    PLACES_H, PLACES_W, ROWS_H, SHIFT, STEP_D, STEP_H, STEP_W, X_0, X_C, X_D, X_H, X_LANE, X_N, X_W,
-)  # fmt: skip
 from numconv.problem import PoolProblem
+
+# isort: off
+from numconv.kernels.cpu.windows import (
+    BLOCK, BY_D, BY_H, BY_W, LANES, NEXT_D, NEXT_H, NEXT_W, OUT_0, OUT_C, OUT_D, OUT_H, OUT_LANE, OUT_N, OUT_W,
+    PERIOD, PLACES_H, PLACES_W, ROWS_H, SHIFT, STEP_D, STEP_H, STEP_W, X_0, X_C, X_D, X_H, X_LANE, X_N, X_W,
+)  # fmt: skip
+# isort: on
 
 PLAIN, SQUARE, POWER = range(3)
 
@@ -108,7 +111,7 @@ def add_up(half, form, sums_in):
 
 @jit.function
 def add_columns():
-    """A function that adds a column of each of `count` regular windows, `every` apart, and, if `pair`, one `step` on."""
+    """A function that adds a column of `count` windows, `every` apart, or, if `pair`, this and the one `step` on."""
 
     def add(columns, at, pair, step, every, weight, other, sums, start, count):
         at, step, every = np.uint64(at), np.uint64(step), np.uint64(every)
@@ -166,7 +169,7 @@ def separable(half, form, sums_in):
         p, inverse = factors[0], wide(factors[1])
         period, shift, step, next_weight = header[PERIOD], header[SHIFT], header[STEP_W], header[NEXT_W]
         begin, targets, low, high, regular, irregular = 0, 0, 0, 0, 0, 0
-        lanes, base, base_out, rows_d, by_d, place_w = 0, 0, 0, 0, 0.0, 0
+        lanes, base, base_out, by_d, place_w = 0, 0, 0, 0.0, 0
         first_d, count_d, weight_d = 0, 0, 0
         for item in range(start, stop):
             rest, h = divmod(item, header[ROWS_H])
@@ -243,7 +246,8 @@ def separable(half, form, sums_in):
                     pair = t + 1 < count
                     u = wide(factors[weight + t * next_weight])
                     v = wide(factors[weight + (t + 1) * next_weight]) if pair else u
-                    along(columns, (first + t * step) * lanes, pair, step * lanes, np.int64(1), u, v, sums, np.int64(0), lanes)
+                    at = (first + t * step) * lanes
+                    along(columns, at, pair, step * lanes, np.int64(1), u, v, sums, np.int64(0), lanes)
                 whole = wide(by * factors[header[BY_W] + begin + j])
                 for i in range(lanes):
                     sums[i] = finish(sums[i] / whole, inverse)

@@ -6,6 +6,7 @@ maxima, the columns of that to the windows' maxima: 2 k comparisons for a window
 Of equal elements the first in the order of the plane wins, of NaNs the last, as in PyTorch. Where places are wanted,
 each column's maximum carries the row that it came from, and of equal columns that with the earlier row wins.
 """
+# ruff: noqa: PLR0124  (v != v is true of NaN alone)
 
 from __future__ import annotations
 
@@ -17,11 +18,16 @@ from numconv.algorithm import Algorithm
 from numconv.kernels.cpu import jit, simd
 from numconv.kernels.cpu import windows as win
 from numconv.kernels.cpu.memory import flat, half_kind
+from numconv.problem import HALF, PoolProblem
+
+# isort: off
 from numconv.kernels.cpu.windows import (
     BLOCK, COUNT, FIRST, LANES, OUT_0, OUT_C, OUT_D, OUT_H, OUT_LANE, OUT_N, OUT_W, PLACES_H, PLACES_W, ROWS_H,
     SHIFT, SIZE_H, SIZE_W, STEP_D, STEP_H, STEP_W, X_0, X_C, X_D, X_H, X_LANE, X_N, X_W,
 )  # fmt: skip
-from numconv.problem import HALF, PoolProblem
+# isort: on
+
+NO_INDICES = np.zeros(1, np.int64)
 
 
 def compared_in(dtype: np.dtype) -> str:
@@ -140,7 +146,8 @@ def separable(half, kind, indexed):
             for jd in range(count_d):
                 for jh in range(count_h):
                     source_d, source_h = first_d + jd * header[STEP_D], first_h + jh * header[STEP_H]
-                    at, row = base + source_d * header[X_D] + source_h * header[X_H], source_d * header[SIZE_H] + source_h
+                    at = base + source_d * header[X_D] + source_h * header[X_H]
+                    row = source_d * header[SIZE_H] + source_h
                     for run in range(runs):
                         to = at + run * header[X_W]
                         take_row(x, to, every, columns, run * lanes, length, rows, np.int32(row))
@@ -198,7 +205,7 @@ class Separable(Algorithm):
     def run(self, problem, inputs, outputs):  # type: ignore[no-untyped-def]
         x, out = inputs[0], outputs[0]
         (source, x0), (target, out0) = flat(x), flat(out)
-        indices = flat(outputs[1])[0] if problem.indices else _NO_INDICES
+        indices = flat(outputs[1])[0] if problem.indices else NO_INDICES
         kernel = separable(half_kind(x.dtype), compared_in(x.dtype), problem.indices)
         for part in win.parts(problem, win.has_lanes(problem, x)):
             header = part.header(x, x0, out, out0)
@@ -206,6 +213,3 @@ class Separable(Algorithm):
                 jit.workers(self.cost(problem)), part.items, source, target, indices, lowest(x.dtype), header,
                 part.places, part.segments,
             )  # fmt: skip
-
-
-_NO_INDICES = np.zeros(1, np.int64)

@@ -34,7 +34,8 @@ X_N, X_C, X_D, X_H, X_W, X_0, X_LANE = range(9, 16)
 OUT_N, OUT_C, OUT_D, OUT_H, OUT_W, OUT_0, OUT_LANE = range(16, 23)
 # Of each axis: positions of the source, from one position of a window to the next, from one weight to the next.
 SIZE_D, SIZE_H, SIZE_W, STEP_D, STEP_H, STEP_W, NEXT_D, NEXT_H, NEXT_W = range(23, 32)
-PLACES_H, PLACES_W, BY_D, BY_H, BY_W, BEGIN_D, BEGIN_H, BEGIN_W, LENGTH = range(32, 41)  # where tables begin
+PLACES_H, PLACES_W, BY_D, BY_H, BY_W, BEGIN_D, BEGIN_H, BEGIN_W = range(32, 40)  # where tables and the part begin
+GATHERS, LENGTH = 40, 41  # whether the source is an output's gradient
 # Columns of the places, a row for each position of the result; the weight's is an index into the factors.
 FIRST, COUNT, WEIGHT = range(3)
 # Columns of the segments. The source's positions that it looks at are `low` to `high`. From `regular` to `irregular`,
@@ -68,7 +69,7 @@ def _adaptive(n: int, targets: int, o: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return first, -(-(o + 1) * n // targets) - first
 
 
-def _forward(problem: PoolProblem, axis: int, o: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def forward(problem: PoolProblem, axis: int, o: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(first, count, first tap) of outputs."""
     n = problem.spatial[axis]
     if problem.adaptive:
@@ -103,7 +104,7 @@ def gaussian(kernel: int) -> np.ndarray:
 
 def _divisors(problem: PoolProblem, axis: int, o: np.ndarray) -> np.ndarray:
     """What the sums of outputs are divided by on behalf of an axis."""
-    _, count, tap = _forward(problem, axis, o)
+    _, count, tap = forward(problem, axis, o)
     if "max" in problem.operation or problem.weights == "array":
         return np.ones(len(o))
     if problem.weights == "gaussian":
@@ -125,7 +126,7 @@ def _axis(problem: PoolProblem, axis: int, begin: int, end: int) -> Axis:
     one, ones = np.ones(1), np.ones(len(targets))
     taps = gaussian(problem.kernel[axis]) if problem.weights == "gaussian" else one
     if not problem.backward:
-        first, count, tap = _forward(problem, axis, targets)
+        first, count, tap = forward(problem, axis, targets)
         weighted, step = int(problem.weights is not None), 1 if problem.adaptive else d
         return Axis(first, count, tap * weighted, _divisors(problem, axis, targets), taps, weighted, step)
     first, count, tap = _backward(problem, axis, targets)
@@ -146,14 +147,14 @@ def _absent() -> Axis:
     return Axis(zero, zero + 1, zero.copy(), one, one, 0, 1)
 
 
-def _order(problem: PoolProblem) -> list[int]:
+def row_order(problem: PoolProblem) -> list[int]:
     """The axes, those of one position first, so that rows are as long as can be."""
     return sorted(range(problem.ndim), key=lambda a: problem.spatial[a] > 1 or problem.out_spatial[a] > 1)
 
 
 def extent(problem: PoolProblem) -> int:
     """From the first to the last position that a window looks at along a row, at most."""
-    row = _order(problem)[-1]
+    row = row_order(problem)[-1]
     k, s, d = problem.kernel[row], problem.stride[row], problem.dilation[row]
     n, t = problem.spatial[row], problem.out_spatial[row]
     if problem.adaptive:
@@ -177,7 +178,7 @@ class Windows:
     """
 
     def __init__(self, problem: PoolProblem, lanes: bool, part: tuple[tuple[int, int], ...]) -> None:
-        self._order = _order(problem)
+        self._order = row_order(problem)
         self._last, self._lanes = problem.layout == LAST, lanes
         missing, last = 3 - problem.ndim, self._order[-1]
         axes = [_absent() for _ in range(missing)] + [_axis(problem, a, *part[a]) for a in self._order]
@@ -187,7 +188,8 @@ class Windows:
         wide = extent(problem)
         block = min(lane_count, LANES_AT_ONCE, max(1, ROOM // (2 * wide)))
         header[: BLOCKS + 1] = problem.n, planes, lane_count, block, -(-lane_count // block)
-        self.segments = _segments(axes[2], int(header[PERIOD]), int(header[SHIFT]), ROOM // block if wide <= ROOM else 0)
+        room = ROOM // block if wide <= ROOM else 0
+        self.segments = _segments(axes[2], int(header[PERIOD]), int(header[SHIFT]), room)
         exponent = problem.norm_type or 1.0
         factors, filled = [np.array([exponent, 1 / exponent])], 2
         for a, axis in enumerate(axes):
@@ -198,6 +200,7 @@ class Windows:
             filled += len(axis.by) + axis.weights.size
         self.factors = np.concatenate(factors)
         self.places = np.concatenate([np.stack([axis.first, axis.count, axis.weight], 1) for axis in axes])
+        header[GATHERS] = problem.backward
         sizes = problem.out_spatial if problem.backward else problem.spatial
         header[SIZE_D : SIZE_W + 1] = (*(1,) * missing, *(sizes[a] for a in self._order))
         header[STEP_D : STEP_W + 1] = [axis.step for axis in axes]
