@@ -1,0 +1,156 @@
+"""What loads what: the order of layers, and that importing numconv loads nothing but NumPy."""
+
+import ast
+import functools
+import graphlib
+import sys
+from pathlib import Path
+
+import pytest
+from processes import run
+
+PACKAGE = Path(__file__).parents[1] / "numconv"
+# Imports point from lower in this list to higher only. "" is numconv itself: the public functions.
+LAYERS = [
+    ["problem"],
+    ["options"],
+    ["algorithm"],
+    ["kernels"],
+    ["plan"],
+    ["ops"],
+    ["autograd"],
+    ["graph"],
+    ["nn", "optim", "data"],
+    ["models", "train"],
+    [""],
+    ["interop"],
+    ["lab"],
+    ["commands.common"],
+    ["demo"],
+    ["commands"],
+    ["cli"],
+    ["__main__"],
+]
+# Both load when they are called: the table loads kernels by name, which no import shows.
+LAZY = {("algorithm", "ops.activation")}
+NUMBA = {f"kernels.cpu.{name}" for name in ("simd", "jit", "launch", "lowering", "cache")}
+OPTIONAL = {
+    "numba": NUMBA,
+    "llvmlite": NUMBA | {"commands.info"},
+    "PIL": {"demo.pictures"},
+    "matplotlib": {"demo.overview"},
+    "tqdm": {"commands.demo"},
+    "scipy": {"demo.race", "lab.peers"},
+    "torch": {"lab.peers"},
+    "onnx": {"lab.peers"},
+    "onnxruntime": {"lab.peers"},
+}
+
+
+def _name(path):
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+FILES = {_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def _short(module):
+    return "" if module == "numconv" else module.removeprefix("numconv.")
+
+
+@functools.cache
+def imported(name):
+    """Modules that a module of ours imports, at its top or in functions; ours without the leading "numconv."."""
+    found = set()
+    for node in ast.walk(ast.parse(FILES[name].read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name}: relative import"
+            members = {f"{node.module}.{alias.name}" for alias in node.names}
+            modules = {member for member in members if _short(member) in FILES}
+            found |= modules | ({node.module} if len(modules) < len(members) else set())
+    return {_short(module) for module in found}
+
+
+def ours(name):
+    return {module for module in imported(name) if module in FILES}
+
+
+def layer(name):
+    """The layer's place in the order: that of the longest name that it begins with."""
+    places = {part: place for place, parts in enumerate(LAYERS) for part in parts}
+    while name not in places:
+        name = name.rpartition(".")[0]
+        assert name, "a new module has no place in LAYERS"
+    return places[name]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_imports_point_upwards(name):
+    wrong = {module for module in ours(name) if layer(module) > layer(name)}
+    assert {(name, module) for module in wrong} <= LAZY
+
+
+def test_there_is_no_cycle():
+    graph = {name: {module for module in ours(name) if (name, module) not in LAZY} for name in FILES}
+    assert len(list(graphlib.TopologicalSorter(graph).static_order())) == len(FILES)
+
+
+@pytest.mark.parametrize("name", ["lab.reference", "lab.cases", "lab.shapes"])
+def test_the_oracle_and_its_cases_stand_alone(name):
+    assert not ours(name)
+    assert {module.partition(".")[0] for module in imported(name)} <= {"numpy", *sys.stdlib_module_names}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_what_is_not_numpy_is_imported_in_its_place(name):
+    others = {module.partition(".")[0] for module in imported(name) - ours(name)}
+    for module in others - {"numpy", "", *sys.stdlib_module_names}:
+        assert name in OPTIONAL[module], f"{name} imports {module}"
+
+
+def test_operations_know_no_kernel():
+    for name in FILES:
+        if name.startswith("ops."):
+            assert {m for m in ours(name) if m.startswith("kernels")} <= {"kernels.cpu.memory"}, name
+
+
+def test_importing_numconv_loads_numpy_only(tmp_path):
+    code = """
+import json, sys
+import numpy
+before = set(sys.modules)
+import numconv as nc
+nc.set_num_threads(2)
+assert nc.get_num_threads() == 2
+nc.conv_output_shape((6, 6), (3, 3))
+print(json.dumps(sorted(set(sys.modules) - before)))
+"""
+    (tmp_path / "code.py").write_text(code)
+    loaded = run(tmp_path / "code.py")
+    assert {name.partition(".")[0] for name in loaded} <= {"numconv", "numpy", *sys.stdlib_module_names}
+    kernels = {name for name in loaded if name.startswith("numconv.kernels")}
+    assert kernels <= {"numconv.kernels", "numconv.kernels.cpu", "numconv.kernels.cpu.memory"}
+    assert not {"numconv.cli", "numconv.demo", "numconv.lab", "multiprocessing"} & set(loaded)
+
+
+def test_loading_kernels_builds_no_dispatcher(tmp_path):
+    code = f"""
+import importlib, json
+from numba.core.dispatcher import Dispatcher
+from numconv.kernels.cpu import jit
+made, build = [], Dispatcher.__init__
+def record(self, function, *arguments, **options):
+    made.append(function.__module__)
+    build(self, function, *arguments, **options)
+Dispatcher.__init__ = record
+for name in {[name for name in FILES if name.startswith("kernels.")]}:
+    importlib.import_module("numconv." + name)
+loaded = len(made)
+jit.function(lambda: lambda x: x)()
+print(json.dumps([loaded, made]))
+"""
+    (tmp_path / "code.py").write_text(code)
+    assert run(tmp_path / "code.py") == [0, ["__main__"]]
