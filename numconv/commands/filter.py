@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", type=Path, metavar="IN")
     parser.add_argument("target", type=Path, metavar="OUT")
     parser.add_argument("--kernel", required=True, metavar="KERNEL", help=f"{', '.join(NAMES)} or FILE.npy")
-    parser.add_argument("--boundary", default="reflect", help="what stands around the picture (default: reflect)")
+    parser.add_argument("--boundary", default="reflect", help="reflect (default), mirror, nearest, wrap or zeros")
 
 
 def run(options: argparse.Namespace) -> None:
