@@ -49,6 +49,7 @@ FLAGS = {
     "fastmath": FASTMATH,
     "error_model": "numpy",
     "no_cfunc_wrapper": True,
+    "_nrt": False,
 }
 # To enter a parallel region costs 2 to 3 us with omp and tbb (two cores).
 PARALLEL_FROM_SECONDS = 10e-6

@@ -22,6 +22,7 @@ import numpy as np
 from llvmlite import binding, ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
+from numba.np import arrayobj
 
 # Terms added in registers before they join the sum in memory: at 128 a tile spends 2 % of its time on the memory.
 STEPS = 128
@@ -213,17 +214,17 @@ def stack(count: int, dtype: str) -> Any:
     kind = getattr(types, dtype)
 
     @intrinsic
-    def allocate(typing: Any) -> Any:
+    def buffer(typing: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             memory = cgutils.alloca_once(builder, context.get_value_type(kind), size=count)
             memory.align = 64
-            return memory
+            size, length = context.get_constant(types.intp, kind.bitwidth // 8), context.get_constant(types.intp, count)
+            array = context.make_array(signature.return_type)(context, builder)
+            one = [length], [size]
+            arrayobj.populate_array(array, memory, *(cgutils.pack_array(builder, n) for n in one), size, None)
+            return array._getvalue()
 
-        return types.CPointer(kind)(), generate
-
-    @numba.njit(inline="always")
-    def buffer() -> Any:
-        return numba.carray(allocate(), (count,))
+        return types.Array(kind, 1, "C")(), generate
 
     return buffer
 
