@@ -255,7 +255,8 @@ def _crop(m: Sequence[int], n: Sequence[int], mode: str) -> list[tuple[int, int]
 
 
 def _turned(kernel: np.ndarray, ndim: int) -> np.ndarray:
-    return np.flip(kernel, tuple(range(-ndim, 0)))
+    turned: tuple[Any, ...] = (..., *(slice(None, None, -1),) * ndim)
+    return kernel[turned]
 
 
 def _slide(x: np.ndarray, weight: np.ndarray, pads: Pairs, step: int, dtype: np.dtype, precision: str) -> np.ndarray:
@@ -282,7 +283,7 @@ def _slide(x: np.ndarray, weight: np.ndarray, pads: Pairs, step: int, dtype: np.
         x.astype(dtype, copy=False), weight.astype(dtype, copy=False), padding=padding, dilation=dilation,
         groups=groups, algorithm=algorithm, precision=precision,
     )  # fmt: skip
-    return np.moveaxis(result.reshape(*batch, *result.shape[1:]), 1 + lead, 1)
+    return np.moveaxis(result.reshape(*batch, *result.shape[1:]), 1 + lead, 1) if lead else result
 
 
 def outside(boundary: str, cval: Any, dtype: np.dtype) -> tuple[str, Any]:
