@@ -78,10 +78,26 @@ def check_out(out: Any, shape: tuple[int, ...], dtype: np.dtype, inputs: dict[st
         raise TypeError(f"out must have dtype {dtype}, got {out.dtype}")
     if not out.flags.writeable:
         raise ValueError("out must be writeable, got a read-only array")
-    if out.size > 1 and (0 in out.strides or not out.flags.aligned or any(s % out.itemsize for s in out.strides)):
+    if (not out.flags.c_contiguous and not _own_elements(out)) or not out.flags.aligned:
         raise ValueError(
             f"out must be aligned and have an element of its own for each entry, got strides {out.strides}"
         )
+    check_apart(out, inputs)
+    return out
+
+
+def _own_elements(out: np.ndarray) -> bool:
+    """Whether strides are whole elements and no two entries share memory, as in any slice of an array."""
+    reach = out.itemsize
+    for stride, n in sorted((abs(s), n) for s, n in zip(out.strides, out.shape) if n > 1):
+        if stride < reach or stride % out.itemsize:
+            return False
+        reach += stride * (n - 1)
+    return True
+
+
+def check_apart(out: np.ndarray, inputs: dict[str, Any]) -> None:
+    """An error where `out` overlaps an input, unless it is the residual itself."""
     for name, other in inputs.items():
         if other is None or not np.may_share_memory(out, other):
             continue
@@ -95,7 +111,6 @@ def check_out(out: Any, shape: tuple[int, ...], dtype: np.dtype, inputs: dict[st
             raise ValueError(
                 f"out must not overlap {name}" + (" unless it is residual itself" if name == "residual" else "")
             )
-    return out
 
 
 def _same_elements(a: np.ndarray, b: np.ndarray) -> bool:
@@ -210,7 +225,7 @@ class Plan:
         given, planned = x, self.problem
         if not isinstance(x, np.ndarray):
             raise TypeError(f"x must be a numpy.ndarray, got {type(x).__name__}")
-        if x.dtype != planned.dtype:
+        if x.dtype != planned.dtype and x.dtype.newbyteorder("=") != planned.dtype:
             raise TypeError(f"x must have the plan's dtype {planned.dtype}, got {x.dtype}")
         swept = planned.output_shape if planned.direction == "input" else planned.input_shape
         expected = swept if self._batched else swept[1:]

@@ -249,6 +249,17 @@ def test_out_can_be_a_part_of_a_larger_array(algorithm):
             assert (whole == 7).all(), f"{kind} into {name}: written outside of out"
 
 
+def test_out_can_have_axes_of_length_one_at_any_stride():
+    """A new axis has stride 0 in NumPy."""
+    x, weight, bias = operands(2, n=1)
+    image = np.zeros((6, 7, 9), np.float32)
+    nc.conv2d(x, weight, bias, out=image[None])
+    assert_array_equal(image[None], nc.conv2d(x, weight, bias))
+    plane = np.zeros((1, 7, 9), np.float32)
+    nc.conv2d(x, weight[:1], out=plane[:, None])
+    assert_array_equal(plane[:, None], nc.conv2d(x, weight[:1]))
+
+
 @algorithms
 @pytest.mark.parametrize("data_format", ["NCHW", "NHWC"])
 def test_out_may_be_the_residual_itself(algorithm, data_format):

@@ -6,16 +6,17 @@ a bounded dictionary; on a miss the arguments are checked by making a problem, a
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from numconv import plan as plans
 from numconv.algorithm import Algorithm, candidates, forced, select
 from numconv.kernels.cpu.memory import native
 from numconv.ops import resampling
 from numconv.options import options
+from numconv.plan import Plan, check_apart, check_out, check_residual, execute, make_plan, swept_view
 from numconv.problem import (
     LAST,
     ConvProblem,
@@ -63,6 +64,13 @@ def common_dtype(**arrays: Any) -> np.dtype:
     return supported_dtype(next(iter(present)), dtype)
 
 
+def _sizes(name: str, shape: Any) -> tuple[int, ...]:
+    """A shape that is an argument, checked."""
+    if not isinstance(shape, Iterable):
+        raise TypeError(f"{name} must be a sequence of integers, got {shape!r}")
+    return tuple(integer(f"{name}[{i}]", n, 0) for i, n in enumerate(shape))
+
+
 def _convert(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
     return native(array) if array.dtype == dtype else array.astype(dtype)
 
@@ -82,7 +90,7 @@ def _run(
         key = (
             operation, x.shape, x.dtype, x.strides, weight.shape, weight.dtype, weight.flags.c_contiguous,
             None if bias is None else (bias.shape, bias.dtype), None if residual is None else residual.dtype,
-            *arguments.values(), algorithm, forced(), options.version,
+            *arguments.values(), *map(type, arguments.values()), algorithm, forced(), options.version,
         )  # fmt: skip
         call = _calls.get(key)
     except (AttributeError, TypeError):  # lists in place of arrays or tuples: checked below
@@ -97,11 +105,11 @@ def _run(
             _calls[key] = call
     problem = call.problem
     if residual is not None:
-        residual = plans.check_residual(residual, call.shape, problem.dtype)
+        residual = check_residual(residual, call.shape, problem.dtype)
     if out is None:
         out = np.empty(call.shape, problem.dtype)
     else:
-        plans.check_out(out, call.shape, problem.dtype, dict(x=x, weight=weight, bias=bias, residual=residual))
+        check_out(out, call.shape, problem.dtype, dict(x=x, weight=weight, bias=bias, residual=residual))
     if out.size == 0:
         return out
     target = out
@@ -110,9 +118,9 @@ def _run(
         if not call.batched:
             x, target = x[None], out[None]
             residual = None if residual is None else residual[None]
-        x, _ = plans.swept_view(x, problem.layout_out)
+        x, _ = swept_view(x, problem.layout_out)
     packed = call.algorithm.prepare(problem, weight)
-    plans.execute(problem, call.algorithm, packed, x, bias, residual, target)
+    execute(problem, call.algorithm, packed, x, bias, residual, target)
     return out
 
 
@@ -138,7 +146,7 @@ def _checked(
         bias_shape=None if bias is None else bias.shape, residual=residual, **arguments,
     )  # fmt: skip
     shape = problem.result_shape if batched else problem.result_shape[1:]
-    _, from_last = plans.swept_view(x if batched else x[None], problem.layout_out)
+    _, from_last = swept_view(x if batched else x[None], problem.layout_out)
     if from_last and problem.layout_in != LAST:
         problem = replace(problem, layout_in=LAST)
     plain = x.dtype == weight.dtype == dtype and native(x) is x and weight.flags.c_contiguous and weight.flags.aligned
@@ -152,6 +160,8 @@ def _conv(
     out: np.ndarray | None,
 ) -> np.ndarray:  # fmt: skip
     if padding_mode != "zeros":
+        if isinstance(out, np.ndarray) and isinstance(x, np.ndarray):
+            check_apart(out, {"x": x})
         x, padding = _padded(ndim, x, weight, stride, padding, dilation, data_format, padding_mode)
     arguments = dict(
         stride=stride, padding=padding, dilation=dilation, groups=groups, data_format=data_format,
@@ -354,7 +364,7 @@ def _gradient(
     """The input's or the weight's gradient: `full` is (name, shape wanted), `other` (name, the array that is known)."""
     ndim = spatial_axes(operation)
     known, grad = as_array(*other), as_array("grad_output", gradient)
-    shape = tuple(integer(f"{full[0]}[{i}]", n, 0) for i, n in enumerate(full[1]))
+    shape = _sizes(*full)
     of_input = operation.endswith("_input")
     x_shape, weight_shape = (shape, known.shape) if of_input else (known.shape, shape)
     if len(x_shape) not in (ndim + 1, ndim + 2):
@@ -373,23 +383,23 @@ def _gradient(
     if out is None:
         out = np.empty(shape, dtype)
     else:
-        plans.check_out(out, shape, dtype, {other[0]: known, "grad_output": grad})
+        check_out(out, shape, dtype, {other[0]: known, "grad_output": grad})
     if out.size == 0:
         return out
     known, grad = _convert(known, dtype), _convert(grad, dtype)
     if not batched:
         grad = grad[None]
     if of_input:
-        grad, from_last = plans.swept_view(grad, problem.layout_out)
+        grad, from_last = swept_view(grad, problem.layout_out)
         problem = replace(problem, layout_in=LAST) if from_last else problem
         chosen = select(problem, algorithm)
         packed = chosen.prepare(problem, np.ascontiguousarray(known))
-        plans.execute(problem, chosen, packed, grad, None, None, out if batched else out[None])
+        execute(problem, chosen, packed, grad, None, None, out if batched else out[None])
         return out
     chosen = select(problem, algorithm)
     target = out if out.flags.c_contiguous else np.empty(shape, dtype)
     swept = known if batched else known[None]
-    plans.execute(problem, chosen, chosen.prepare(problem, grad), swept, None, None, target)
+    execute(problem, chosen, chosen.prepare(problem, grad), swept, None, None, target)
     if target is not out:
         out[...] = target
     return out
@@ -580,7 +590,7 @@ def separable_conv2d(
 def plan(
     operation: str, x_shape: Any, weight: Any, bias: Any = None, *, dtype: Any = None, algorithm: str = "auto",
     **arguments: Any,
-) -> plans.Plan:  # fmt: skip
+) -> Plan:  # fmt: skip
     """Prepare a convolution for many calls: weights are packed once.
 
     Parameters
@@ -624,7 +634,7 @@ def plan(
     weight = as_array("weight", weight)
     bias = None if bias is None else as_array("bias", bias)
     kind = common_dtype(weight=weight, bias=bias) if dtype is None else supported_dtype("dtype", np.dtype(dtype))
-    shape = tuple(integer(f"x_shape[{i}]", n, 0) for i, n in enumerate(x_shape))
+    shape = _sizes("x_shape", x_shape)
     if len(shape) not in (ndim + 1, ndim + 2):
         raise ValueError(f"x_shape must have {ndim + 2} entries, or {ndim + 1} without a batch, got {shape}")
     batched = len(shape) == ndim + 2
@@ -632,7 +642,7 @@ def plan(
     whole = shape if batched else (1, *shape)
     problem = ConvProblem.make(operation, whole, weight.shape, kind, **arguments)
     weight = np.ascontiguousarray(_convert(weight, kind))
-    return plans.make_plan(problem, algorithm, weight, bias, batched, arguments)
+    return make_plan(problem, algorithm, weight, bias, batched, arguments)
 
 
 class Explanation:
