@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from numconv.algorithm import Algorithm
 from numconv.kernels.cpu import jit, simd
 from numconv.kernels.cpu import windows as win
 from numconv.kernels.cpu.average_pooling import form_of, root, term
-from numconv.kernels.cpu.memory import flat, half_kind
+from numconv.kernels.cpu.memory import half_kind
+from numconv.kernels.cpu.pooling import PoolAlgorithm, estimate
 from numconv.problem import PoolProblem
 
 # isort: off
@@ -142,23 +142,17 @@ def share_tables(problem: PoolProblem, weights: np.ndarray) -> tuple[np.ndarray,
 _NO_TABLES = np.ones(1), np.zeros(1, np.int64)
 
 
-class Direct(Algorithm):
+class Direct(PoolAlgorithm):
     """The definition."""
 
     name = "direct"
 
     def cost(self, problem: PoolProblem) -> float:
-        return 1e-5
+        return estimate(problem)[1]
 
-    def run(self, problem, inputs, outputs):  # type: ignore[no-untyped-def]
-        x, out = inputs[0], outputs[0]
-        (source, x0), (target, out0) = flat(x), flat(out)
-        weighted = problem.weights == "array"
+    def run(
+        self, problem: PoolProblem, inputs: tuple[np.ndarray, ...], outputs: tuple[np.ndarray, ...]
+    ) -> None:
+        x, weighted = inputs[0], problem.weights == "array"
         tables = share_tables(problem, inputs[1]) if weighted else _NO_TABLES
-        kernel = direct(half_kind(x.dtype), form_of(problem), weighted)
-        for part in win.parts(problem, win.has_lanes(problem, x)):
-            header = part.header(x, x0, out, out0)
-            kernel(
-                jit.workers(self.cost(problem)), part.items, source, target, header, part.places, part.segments,
-                part.factors, *tables,
-            )  # fmt: skip
+        self.launch(problem, direct(half_kind(x.dtype), form_of(problem), weighted), x, outputs[0], *tables)

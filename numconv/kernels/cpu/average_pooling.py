@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from numconv.algorithm import Algorithm
 from numconv.kernels.cpu import jit, simd
 from numconv.kernels.cpu import windows as win
-from numconv.kernels.cpu.memory import flat, half_kind
+from numconv.kernels.cpu.memory import half_kind
+from numconv.kernels.cpu.pooling import PoolAlgorithm, estimate
 from numconv.problem import PoolProblem
 
 # isort: off
@@ -32,11 +32,12 @@ PLAIN, SQUARE, POWER = range(3)
 
 def form_of(problem: PoolProblem) -> int:
     """What is summed: elements, squares or powers."""
-    return {None: PLAIN, 1.0: PLAIN, 2.0: SQUARE}.get(problem.norm_type, POWER)
+    return PLAIN if problem.backward else {None: PLAIN, 1.0: PLAIN, 2.0: SQUARE}.get(problem.norm_type, POWER)
 
 
-def sums_in(problem: PoolProblem, depth: int) -> str:
+def sums_in(problem: PoolProblem) -> str:
     """float32 for an average with few roundings on the way to each result: 14 of 2^-24 keep the error under 1e-6."""
+    depth = sum(win.most(problem, axis) - 1 for axis in range(problem.ndim))
     short = problem.dtype.itemsize <= 4 and problem.dtype.kind in "fV"
     few = depth <= 14 or problem.dtype.itemsize == 2
     return "float32" if short and few and form_of(problem) == PLAIN else "float64"
@@ -256,7 +257,7 @@ def separable(half, form, sums_in):
     return body
 
 
-class Separable(Algorithm):
+class Separable(PoolAlgorithm):
     """First along the rows, then along the columns."""
 
     name = "separable"
@@ -270,13 +271,10 @@ class Separable(Algorithm):
         return None
 
     def cost(self, problem: PoolProblem) -> float:
-        return 1e-6
+        return estimate(problem)[0]
 
-    def run(self, problem, inputs, outputs):  # type: ignore[no-untyped-def]
-        x, out = inputs[0], outputs[0]
-        (source, x0), (target, out0) = flat(x), flat(out)
-        for part in win.parts(problem, win.has_lanes(problem, x)):
-            header = part.header(x, x0, out, out0)
-            kernel = separable(half_kind(x.dtype), form_of(problem), sums_in(problem, part.depth))
-            tables = header, part.places, part.segments, part.factors
-            kernel(jit.workers(self.cost(problem)), part.items, source, target, *tables)
+    def run(
+        self, problem: PoolProblem, inputs: tuple[np.ndarray, ...], outputs: tuple[np.ndarray, ...]
+    ) -> None:
+        x = inputs[0]
+        self.launch(problem, separable(half_kind(x.dtype), form_of(problem), sums_in(problem)), x, outputs[0])

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from numconv.algorithm import Algorithm
 from numconv.kernels.cpu import jit, simd
 from numconv.kernels.cpu import windows as win
 from numconv.kernels.cpu.max_pooling import NO_INDICES, compared_in, larger, lowest
-from numconv.kernels.cpu.memory import flat, half_kind
+from numconv.kernels.cpu.memory import half_kind
+from numconv.kernels.cpu.pooling import PoolAlgorithm, estimate
 from numconv.problem import PoolProblem
 
 # isort: off
@@ -59,7 +59,7 @@ def direct(half, kind, indexed):
     find, take, load = largest(half), larger(half, indexed), simd.load(half)
     lane_room, index_room = simd.stack(win.LANES_AT_ONCE, kind), simd.stack(win.LANES_AT_ONCE, "int64")
 
-    def body(start, stop, worker, x, out, indices, least, header, places, segments):
+    def body(start, stop, worker, x, out, header, places, segments, factors, indices, least):
         best, found, bottom = lane_room(), index_room(), least[0]
         every = header[STEP_W] * header[X_W]
         for item in range(start, stop):
@@ -106,22 +106,18 @@ def direct(half, kind, indexed):
     return body
 
 
-class Direct(Algorithm):
+class Direct(PoolAlgorithm):
     """The definition."""
 
     name = "direct"
 
     def cost(self, problem: PoolProblem) -> float:
-        return 1e-5
+        return 2 * estimate(problem)[1]
 
-    def run(self, problem, inputs, outputs):  # type: ignore[no-untyped-def]
-        x, out = inputs[0], outputs[0]
-        (source, x0), (target, out0) = flat(x), flat(out)
-        indices = flat(outputs[1])[0] if problem.indices else NO_INDICES
+    def run(
+        self, problem: PoolProblem, inputs: tuple[np.ndarray, ...], outputs: tuple[np.ndarray, ...]
+    ) -> None:
+        x = inputs[0]
+        indices = outputs[1].reshape(-1) if problem.indices else NO_INDICES
         kernel = direct(half_kind(x.dtype), compared_in(x.dtype), problem.indices)
-        for part in win.parts(problem, win.has_lanes(problem, x)):
-            header = part.header(x, x0, out, out0)
-            kernel(
-                jit.workers(self.cost(problem)), part.items, source, target, indices, lowest(x.dtype), header,
-                part.places, part.segments,
-            )  # fmt: skip
+        self.launch(problem, kernel, x, outputs[0], indices, lowest(x.dtype))

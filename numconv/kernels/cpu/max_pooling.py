@@ -14,10 +14,10 @@ import math
 
 import numpy as np
 
-from numconv.algorithm import Algorithm
 from numconv.kernels.cpu import jit, simd
 from numconv.kernels.cpu import windows as win
-from numconv.kernels.cpu.memory import flat, half_kind
+from numconv.kernels.cpu.memory import half_kind
+from numconv.kernels.cpu.pooling import PoolAlgorithm, estimate
 from numconv.problem import HALF, PoolProblem
 
 # isort: off
@@ -110,7 +110,7 @@ def separable(half, kind, indexed):
     target_rows, target_columns = (simd.stack(win.WIDEST if indexed else 1, "int32") for _ in range(2))
     target_indices = simd.stack(win.WIDEST if indexed else 1, "int64")
 
-    def body(start, stop, worker, x, out, indices, least, header, places, segments):
+    def body(start, stop, worker, x, out, header, places, segments, factors, indices, least):
         columns, best, rows = source_room(), target_room(), source_rows()
         best_row, best_column, found = target_rows(), target_columns(), target_indices()
         shift, step, bottom = header[SHIFT], header[STEP_W], least[0]
@@ -186,7 +186,7 @@ def separable(half, kind, indexed):
     return body
 
 
-class Separable(Algorithm):
+class Separable(PoolAlgorithm):
     """First along the rows, then along the columns."""
 
     name = "separable"
@@ -200,16 +200,12 @@ class Separable(Algorithm):
         return None
 
     def cost(self, problem: PoolProblem) -> float:
-        return 1e-6
+        return 2 * estimate(problem)[0]
 
-    def run(self, problem, inputs, outputs):  # type: ignore[no-untyped-def]
-        x, out = inputs[0], outputs[0]
-        (source, x0), (target, out0) = flat(x), flat(out)
-        indices = flat(outputs[1])[0] if problem.indices else NO_INDICES
+    def run(
+        self, problem: PoolProblem, inputs: tuple[np.ndarray, ...], outputs: tuple[np.ndarray, ...]
+    ) -> None:
+        x = inputs[0]
+        indices = outputs[1].reshape(-1) if problem.indices else NO_INDICES
         kernel = separable(half_kind(x.dtype), compared_in(x.dtype), problem.indices)
-        for part in win.parts(problem, win.has_lanes(problem, x)):
-            header = part.header(x, x0, out, out0)
-            kernel(
-                jit.workers(self.cost(problem)), part.items, source, target, indices, lowest(x.dtype), header,
-                part.places, part.segments,
-            )  # fmt: skip
+        self.launch(problem, kernel, x, outputs[0], indices, lowest(x.dtype))

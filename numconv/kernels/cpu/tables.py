@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from numconv.algorithm import Algorithm
+from numconv.kernels.cpu import average_direct, average_pooling, max_direct, max_pooling
 from numconv.kernels.cpu.depthwise import Depthwise
 from numconv.kernels.cpu.direct import Direct, DirectWeight
 from numconv.kernels.cpu.im2col import Im2col
 from numconv.kernels.cpu.im2col_weight import Im2colWeight
+from numconv.kernels.cpu.lp_gradient import LpGradient
+from numconv.kernels.cpu.pooling import PoolAlgorithm
+from numconv.kernels.cpu.unpooling import MaxGradient, Unpool, UnpoolGradient
 
 _SWEPT: tuple[Algorithm, ...] = (Depthwise(), Im2col(), Direct())
 _WEIGHT: tuple[Algorithm, ...] = (Im2colWeight(), DirectWeight())
@@ -15,3 +19,16 @@ TABLES: dict[str, tuple[Algorithm, ...]] = {}
 for _n in (1, 2, 3):
     TABLES[f"conv{_n}d"] = TABLES[f"conv{_n}d_input"] = TABLES[f"conv_transpose{_n}d"] = _SWEPT
     TABLES[f"conv{_n}d_weight"] = _WEIGHT
+
+_SUMS: tuple[PoolAlgorithm, ...] = (average_pooling.Separable(), average_direct.Direct())
+_MAXIMA: tuple[PoolAlgorithm, ...] = (max_pooling.Separable(), max_direct.Direct())
+_MAX_GRADIENT = (MaxGradient(),)
+
+for _name in ["global_{}_pool", *(f"{_kind}{{}}_pool{_n}d" for _kind in ("", "adaptive_") for _n in (1, 2, 3))]:
+    TABLES[_name.format("avg")] = TABLES[_name.format("avg") + "_input"] = _SUMS
+    TABLES[_name.format("max")] = _MAXIMA
+    TABLES[_name.format("max") + "_input"] = _MAX_GRADIENT
+for _n in (1, 2, 3):
+    TABLES[f"weighted_avg_pool{_n}d"] = TABLES[f"weighted_avg_pool{_n}d_input"] = TABLES[f"lp_pool{_n}d"] = _SUMS
+    TABLES[f"lp_pool{_n}d_input"] = tuple(LpGradient(algorithm) for algorithm in _SUMS)
+    TABLES[f"max_unpool{_n}d"], TABLES[f"max_unpool{_n}d_input"] = (Unpool(),), (UnpoolGradient(),)

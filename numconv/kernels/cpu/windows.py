@@ -152,6 +152,17 @@ def row_order(problem: PoolProblem) -> list[int]:
     return sorted(range(problem.ndim), key=lambda a: problem.spatial[a] > 1 or problem.out_spatial[a] > 1)
 
 
+def most(problem: PoolProblem, axis: int) -> int:
+    """How many positions a window looks at along an axis, at most."""
+    n, t = problem.spatial[axis], problem.out_spatial[axis]
+    if problem.backward:
+        n, t = t, n
+    if problem.adaptive:
+        return max(1, min(-(-n // max(t, 1)) + 1, n))
+    k, s, d = problem.kernel[axis], problem.stride[axis], problem.dilation[axis]
+    return max(1, min(-(-k // (s // math.gcd(s, d))) if problem.backward else k, n))
+
+
 def extent(problem: PoolProblem) -> int:
     """From the first to the last position that a window looks at along a row, at most."""
     row = row_order(problem)[-1]
@@ -173,8 +184,6 @@ class Windows:
         The exponent p of an Lp pooling and 1 / p, then divisors and weights of each axis.
     items : int
         Work items.
-    depth : int
-        Additions on the way from an element to the result, if the axes are summed one after the other.
     """
 
     def __init__(self, problem: PoolProblem, lanes: bool, part: tuple[tuple[int, int], ...]) -> None:
@@ -209,7 +218,6 @@ class Windows:
         rows_d, rows_h = len(axes[0].first), len(axes[1].first)
         header[ROWS_D], header[ROWS_H], header[PLACES_H], header[PLACES_W] = rows_d, rows_h, rows_d, rows_d + rows_h
         self.items = len(self.segments) * int(header[BLOCKS]) * problem.n * planes * rows_d * rows_h
-        self.depth = sum(int(axis.count.max(initial=1)) - 1 for axis in axes)
         self._header = header
         self._contiguous: np.ndarray | None = None
 

@@ -1,0 +1,131 @@
+"""Elements moved by their indices: the gradient of max pooling, unpooling, and the gradient of unpooling.
+
+    add      plane[index[o]] += values[o]      gradient of max pooling; index -1 stands for no position
+    put      plane[index[o]]  = values[o]      unpooling; of equal indices the last wins
+    take     values[o] = plane[index[o]]       gradient of unpooling
+
+Loop order: images and blocks of channels (the parallel item), positions in order, channels of the block. A plane
+belongs to one item, so that no two threads write to it and its sums have one order.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from numconv.kernels.cpu import jit, simd
+from numconv.kernels.cpu.memory import element_strides, flat, half_kind
+from numconv.kernels.cpu.pooling import PoolAlgorithm, pieces
+from numconv.problem import HALF, LAST, PoolProblem
+
+CHANNELS = 32  # of a block, where they lie next to each other
+# Header: channels, blocks, sizes, then strides and offset of the values, the indices, the plane.
+C, BLOCK, BLOCKS, D, H, W = range(6)
+V_N, V_C, V_D, V_H, V_W, V_0 = range(6, 12)
+I_N, I_C, I_D, I_H, I_W, I_0 = range(12, 18)
+P_N, P_C, P_S, P_0 = range(18, 22)
+
+
+@jit.function
+def move(half, how):
+    """A function that moves one element."""
+    load = simd.load(half)
+
+    def add(values, v, plane, p):
+        plane[p] += load(values, v)
+
+    def put(values, v, plane, p):
+        plane[p] = values[v]
+
+    def take(values, v, plane, p):
+        values[v] = plane[p]
+
+    return {"add": add, "put": put, "take": take}[how]
+
+
+@jit.kernel
+def moved(half, how):
+    """The kernel."""
+    go = move(half, how)
+
+    def body(start, stop, worker, values, indices, plane, header):
+        for item in range(start, stop):
+            n, block = divmod(item, header[BLOCKS])
+            c = block * header[BLOCK]
+            channels = min(header[BLOCK], header[C] - c)
+            here = header[P_0] + n * header[P_N] + c * header[P_C]
+            for d in range(header[D]):
+                for h in range(header[H]):
+                    v = header[V_0] + n * header[V_N] + c * header[V_C] + d * header[V_D] + h * header[V_H]
+                    i = header[I_0] + n * header[I_N] + c * header[I_C] + d * header[I_D] + h * header[I_H]
+                    for w in range(header[W]):
+                        for j in range(channels):
+                            index = indices[i + w * header[I_W] + j * header[I_C]]
+                            if index >= 0:
+                                at = here + j * header[P_C] + index * header[P_S]
+                                go(values, v + w * header[V_W] + j * header[V_C], plane, at)
+
+    return body
+
+
+def _launch(how: str, problem: PoolProblem, values: np.ndarray, indices: np.ndarray, plane: np.ndarray) -> None:
+    """Run the kernel; the positions of `plane` are at one stride."""
+    last = problem.layout == LAST
+    block = CHANNELS if last else 1
+    blocks = -(-problem.channels // block)
+    sizes = (*(1,) * (3 - problem.ndim), *problem.out_spatial)
+    header: list[Any] = [problem.channels, block, blocks, *sizes]
+    windows = []
+    for array in (values, indices):
+        window, offset = flat(array)
+        n, *rest = element_strides(array)
+        c, spatial = (rest[-1], rest[:-1]) if last else (rest[0], rest[1:])
+        header += [n, c, *(0,) * (3 - problem.ndim), *spatial, offset]
+        windows.append(window)
+    size = math.prod(problem.spatial)
+    header += [size * problem.channels, 1, problem.channels, 0] if last else [size * problem.channels, size, 1, 0]
+    kernel = moved(half_kind(values.dtype) if how == "add" else 0, how)
+    workers = jit.workers(2e-9 * values.size)
+    kernel(workers, problem.n * blocks, *windows, plane.reshape(-1), np.array(header, np.int64))
+
+
+def _bits(array: np.ndarray) -> np.ndarray:
+    """The array as unsigned integers: what is moved unchanged needs one kernel a width, not one a type."""
+    return array.view(f"u{array.dtype.itemsize}")
+
+
+class _Moved(PoolAlgorithm):
+    name = "direct"
+
+    def cost(self, problem: PoolProblem) -> float:
+        return 2e-9 * problem.n * problem.channels * math.prod(problem.out_spatial)
+
+
+class MaxGradient(_Moved):
+    """Every element of the gradient goes where its maximum came from; half types are summed in float32."""
+
+    def run(self, problem: PoolProblem, inputs: tuple[np.ndarray, ...], outputs: tuple[np.ndarray, ...]) -> None:
+        (indices, grad_output), (out,) = inputs, outputs
+        if problem.dtype.name not in HALF:
+            _launch("add", problem, grad_output, indices, out)
+            return
+        for piece, cut in pieces(problem, 4 * math.prod(problem.spatial)):
+            sums = np.zeros(piece.input_shape, np.float32)
+            _launch("add", piece, cut(grad_output), cut(indices), sums)
+            cut(out)[...] = sums
+
+
+class Unpool(_Moved):
+    """Every element goes to its index."""
+
+    def run(self, problem: PoolProblem, inputs: tuple[np.ndarray, ...], outputs: tuple[np.ndarray, ...]) -> None:
+        _launch("put", problem, _bits(inputs[0]), inputs[1], _bits(outputs[0]))
+
+
+class UnpoolGradient(_Moved):
+    """Every element is read at its index."""
+
+    def run(self, problem: PoolProblem, inputs: tuple[np.ndarray, ...], outputs: tuple[np.ndarray, ...]) -> None:
+        _launch("take", problem, _bits(outputs[0]), inputs[0], _bits(np.ascontiguousarray(inputs[1])))
