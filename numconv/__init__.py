@@ -3,7 +3,21 @@
 Importing it loads NumPy and nothing else; the first call of a kernel loads Numba.
 """
 
+from numconv import kernels
 from numconv.algorithm import Algorithm, algorithms, register, using
+from numconv.ops.activation import (
+    elu,
+    gelu,
+    hardswish,
+    leaky_relu,
+    log_softmax,
+    relu,
+    relu6,
+    sigmoid,
+    silu,
+    softmax,
+    tanh,
+)
 from numconv.ops.convolution import (
     conv1d,
     conv1d_input,
@@ -21,6 +35,12 @@ from numconv.ops.convolution import (
     plan,
     separable_conv2d,
 )
+from numconv.ops.filtering import filter, separate
+from numconv.ops.linear import linear
+from numconv.ops.matrix import convolution_matrix
+from numconv.ops.normalisation import batch_norm, dropout, group_norm, layer_norm, local_response_norm
+from numconv.ops.resampling import channel_shuffle, fold, interpolate, pad, pixel_shuffle, pixel_unshuffle, unfold
+from numconv.ops.signal import convolve, correlate
 from numconv.options import get_num_threads, options, set_num_threads
 from numconv.plan import Plan
 from numconv.problem import (

@@ -7,9 +7,10 @@ Errors name the argument, what came and what was expected.
 
 from __future__ import annotations
 
+import functools
 import math
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -111,6 +112,7 @@ def supported_dtype(name: str, dtype: np.dtype) -> np.dtype:
     return dtype.newbyteorder("=")
 
 
+@functools.cache
 def accumulator_dtype(dtype: np.dtype) -> np.dtype:
     """What sums of `dtype` are held in: float32 for half types, 64 bits for integers."""
     if dtype.name in HALF:
@@ -118,6 +120,20 @@ def accumulator_dtype(dtype: np.dtype) -> np.dtype:
     if dtype.kind in "iu":
         return np.dtype(np.int64)
     return dtype
+
+
+def remembered(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Decorate a function of a problem: its value is kept with the problem, where it is found without hashing."""
+
+    @functools.wraps(function)
+    def found(problem: Any) -> Any:
+        try:
+            return problem.memo[function]
+        except KeyError:
+            value = problem.memo[function] = function(problem)
+            return value
+
+    return found
 
 
 def _is_pairs(padding: Any) -> bool:
@@ -398,6 +414,7 @@ class ConvProblem:
     precision: str = "default"
     device: str = "cpu"
     _hash: int = field(default=0, init=False, repr=False, compare=False)
+    memo: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         parts = (self.operation, self.n, self.ci, self.co, self.groups, self.spatial, self.out_spatial, self.kernel)
@@ -621,6 +638,7 @@ class PoolProblem:
     weights: str | None = None
     device: str = "cpu"
     _hash: int = field(default=0, init=False, repr=False, compare=False)
+    memo: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         sizes = (self.operation, self.n, self.channels, self.spatial, self.out_spatial, self.kernel, self.stride)
@@ -652,8 +670,10 @@ class PoolProblem:
     ) -> PoolProblem:
         """The problem of a pooling of a batched `x` of shape `x_shape`, every argument checked.
 
-        Of an unpooling, `x_shape` is the shape of what it is given. `dtype` is that of the array that comes in, which
-        is the output's gradient for an operation that ends with `_input`.
+        Of an unpooling and its gradient, `x_shape` is the shape of what the unpooling is given. `dtype` is that of the
+        array that comes in, which is the output's gradient for an operation that ends with `_input`. The gradients of
+        max pooling and unpooling go by indices and take no windows, but the spatial shape of the output's gradient as
+        `output_size`.
 
         Raises
         ------
@@ -673,12 +693,17 @@ class PoolProblem:
         if dtype.kind == "c":
             raise TypeError(f"x must be of a float or integer dtype for {operation}, got {dtype}")
         indices = bool(return_indices)
-        if everywhere or operation.startswith("adaptive"):
+        by_indices = operation.endswith("_input") and "max" in operation
+        if operation.startswith(("global", "adaptive")) and not by_indices:
             out = (1,) * ndim if everywhere else _adaptive_size(output_size, size)
             kernel = tuple(-(-s // max(o, 1)) for s, o in zip(size, out))
             step = tuple(max(s // max(o, 1), 1) for s, o in zip(size, out))
             pads, ones = ((0, 0),) * ndim, (1,) * ndim
             return cls(operation, n, channels, size, out, kernel, step, pads, ones, dtype, layout, indices)
+        if by_indices:  # the windows play no part
+            other, ones = per_axis("output_size", output_size, ndim, 0), (1,) * ndim
+            spatial, out = (other, size) if operation.startswith("max_unpool") else (size, other)
+            return cls(operation, n, channels, spatial, out, ones, ones, ((0, 0),) * ndim, ones, dtype, layout)
         kernel = per_axis("kernel_size", kernel_size, ndim, 1)
         no_stride = stride is None or (isinstance(stride, (tuple, list)) and len(stride) == 0)
         strides = kernel if no_stride else per_axis("stride", stride, ndim, 1)

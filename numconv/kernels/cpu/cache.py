@@ -84,6 +84,7 @@ def _stamp() -> str:
 def _settings() -> list[tuple[str, str]]:
     found = [(name, repr(getattr(config, name))) for name in dir(config) if name.isupper()]
     found += [item for item in os.environ.items() if item[0].startswith("NUMCONV_")]
+    found.append(("python -O", str(sys.flags.optimize)))  # takes asserts out of bodies
     return sorted(item for item in found if not any(word in item[0] for word in NOT_CODE))
 
 

@@ -14,7 +14,6 @@ The shifted loads are those of direct convolution with padded input (Zhang, Fran
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import NamedTuple
 
@@ -23,9 +22,9 @@ import numpy as np
 from numconv.algorithm import Algorithm
 from numconv.kernels.cpu import epilogue, jit, simd
 from numconv.kernels.cpu import sweep as geo
-from numconv.kernels.cpu.memory import aligned, flat, half_kind
+from numconv.kernels.cpu.memory import aligned, flat
 from numconv.options import get_num_threads
-from numconv.problem import LAST, ConvProblem, accumulator_dtype
+from numconv.problem import LAST, ConvProblem, accumulator_dtype, remembered
 
 STRIP = 1 << 16  # numbers in the strips of an item: 256 KB in float32
 FEW = 16  # most source channels of a group
@@ -198,7 +197,7 @@ class Blocking(NamedTuple):
     seconds: float  # estimate for one thread
 
 
-@functools.lru_cache(maxsize=1024)
+@remembered
 def blocking(problem: ConvProblem) -> Blocking:
     """Strips of about STRIP numbers along the first axis that has more than one position."""
     swept = geo.sweep(problem)
@@ -272,19 +271,18 @@ class Depthwise(Algorithm):
 
     def prepare(self, problem: ConvProblem, weight: np.ndarray) -> np.ndarray:
         cut, swept = blocking(problem), geo.sweep(problem)
-        packed = aligned(cut.packed, accumulator_dtype(problem.dtype))
+        packed = aligned(cut.packed, swept.accumulator)
         workers = min(jit.workers(cut.packed * 1e-9), max(problem.groups, 1))
-        kernel = pack_weight(cut.rows, half_kind(problem.dtype))
+        kernel = pack_weight(cut.rows, swept.half)
         kernel(workers, problem.groups, flat(weight)[0], packed, swept.fixed_header, swept.phases, swept.taps)
         return packed
 
     def run(self, problem, packed, x, bias, residual, out, workspace):  # type: ignore[no-untyped-def]
         cut, swept = blocking(problem), geo.sweep(problem)
         given = geo.operands(problem, x, bias, residual, out)
-        dtype = accumulator_dtype(problem.dtype)
-        kernel = correlate(cut.rows, cut.vectors, dtype.name, half_kind(problem.dtype))
+        kernel = correlate(cut.rows, cut.vectors, swept.kind, swept.half)
         workers = min(jit.workers(cut.seconds), max(cut.items, 1))
         kernel(
-            workers, cut.items, given.x, packed, given.bias, given.residual, given.out, workspace.view(dtype),
+            workers, cut.items, given.x, packed, given.bias, given.residual, given.out, workspace.view(swept.accumulator),
             given.header, swept.phases, swept.taps, cut.places, cut.table, given.parameter,
         )  # fmt: skip

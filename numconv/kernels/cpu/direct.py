@@ -19,7 +19,7 @@ import numpy as np
 from numconv.algorithm import Algorithm
 from numconv.kernels.cpu import epilogue, jit, simd
 from numconv.kernels.cpu import sweep as geo
-from numconv.kernels.cpu.memory import flat, half_kind
+from numconv.kernels.cpu.memory import flat
 from numconv.problem import ConvProblem
 
 BLOCK = 256  # positions summed at a time: 2 KB of float64
@@ -140,7 +140,7 @@ class Direct(Algorithm):
     def run(self, problem, packed, x, bias, residual, out, workspace):  # type: ignore[no-untyped-def]
         swept = geo.sweep(problem)
         given = geo.operands(problem, x, bias, residual, out)
-        kernel = correlate(sum_dtype(problem.dtype), half_kind(problem.dtype))
+        kernel = correlate(sum_dtype(problem.dtype), swept.half)
         items = problem.n * problem.groups * swept.result_channels * swept.rows
         workers = min(jit.workers(problem.flops / 8e9), max(items, 1))
         kernel(
@@ -163,7 +163,7 @@ class DirectWeight(Algorithm):
     def run(self, problem, packed, x, bias, residual, out, workspace):  # type: ignore[no-untyped-def]
         swept = geo.sweep(problem)
         given = geo.operands(problem, x, None, None, packed)
-        kernel = dot(sum_dtype(problem.dtype), half_kind(problem.dtype))
+        kernel = dot(sum_dtype(problem.dtype), swept.half)
         items = math.prod(problem.weight_shape)
         workers = min(jit.workers(problem.flops / 8e9), max(items, 1))
         kernel(workers, items, given.x, given.out, flat(out)[0], given.header, swept.phases, swept.taps)

@@ -13,7 +13,6 @@ that a tile's rows are stored along the result's contiguous axis. Forward and in
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import NamedTuple
 
@@ -22,9 +21,9 @@ import numpy as np
 from numconv.algorithm import Algorithm
 from numconv.kernels.cpu import epilogue, jit, simd
 from numconv.kernels.cpu import sweep as geo
-from numconv.kernels.cpu.memory import aligned, flat, half_kind
+from numconv.kernels.cpu.memory import aligned, flat
 from numconv.options import get_num_threads
-from numconv.problem import LAST, ConvProblem, accumulator_dtype
+from numconv.problem import LAST, ConvProblem, accumulator_dtype, remembered
 
 PANEL = 1 << 16  # numbers in a packed panel: 256 KB in float32, a quarter of the second-level cache
 POSITIONS = 96  # most positions of a block
@@ -288,9 +287,10 @@ class Blocking(NamedTuple):
     items: int
     workspace: int  # numbers for each worker
     packed: int  # numbers of the packed weight
+    seconds: float  # estimate for one thread
 
 
-@functools.lru_cache(maxsize=1024)
+@remembered
 def blocking(problem: ConvProblem) -> Blocking:
     """The tile with the least waste, and blocks that keep panel and sums in the second-level cache."""
     swept = geo.sweep(problem)
@@ -320,29 +320,18 @@ def blocking(problem: ConvProblem) -> Blocking:
     terms = max((int(t) for t in swept.phases[:, geo.TAP_COUNT]), default=0) * swept.source_channels
     steps = min(max(PANEL // block // STEPS, 1), max(-(-terms // STEPS), 1)) * STEPS
     table = np.array([position_tiles, channel_tiles, blocks, channel_blocks, steps, *firsts[:-1]], np.int64)
-    return Blocking(
-        along, rows, vectors, channel_tile, table, problem.n * problem.groups * blocks * channel_blocks,
-        steps * block + position_tiles * channel_tiles * rows * vectors * lanes,
-        problem.groups * all_tiles * channel_tile * len(swept.taps) * swept.source_channels,
+    # Tiles at 150 GF/s in float32, a packed number at 0.5 ns, an item at 0.3 us.
+    images = problem.n * problem.groups * swept.source_channels * sum(
+        -(-c // position_tile) * position_tile * int(t) for c, t in zip(counts, swept.phases[:, geo.TAP_COUNT])
     )  # fmt: skip
-
-
-@functools.lru_cache(maxsize=1024)
-def seconds(problem: ConvProblem) -> float:
-    """Estimate for one thread: tiles at 150 GF/s in float32, a packed number at 0.5 ns, an item at 0.3 us."""
-    cut, swept = blocking(problem), geo.sweep(problem)
-    width = cut.vectors * simd.lanes(accumulator_dtype(problem.dtype))
-    position_tile = width if cut.along == "positions" else cut.rows
-    padded = -(-swept.result_channels // cut.channel_tile) * cut.channel_tile
-    work = images = 0.0
-    for phase in swept.phases:
-        count = math.prod(int(c) for c in phase[geo.COUNT_D : geo.COUNT_W + 1])
-        images += -(-count // position_tile) * position_tile * int(phase[geo.TAP_COUNT]) * swept.source_channels
-    work = images * padded * problem.n * problem.groups
-    rate = 75e9 * 4 / accumulator_dtype(problem.dtype).itemsize
-    return (
-        work / rate + images * problem.n * problem.groups * int(cut.table[CHANNEL_BLOCKS]) * 0.5e-9 + cut.items * 3e-7
-    )
+    items = problem.n * problem.groups * blocks * channel_blocks
+    rate = 75e9 * 4 / dtype.itemsize
+    seconds = images * all_tiles * channel_tile / rate + images * channel_blocks * 5e-10 + items * 3e-7 + 2e-6
+    return Blocking(
+        along, rows, vectors, channel_tile, table, items,
+        steps * block + position_tiles * channel_tiles * rows * vectors * lanes,
+        problem.groups * all_tiles * channel_tile * len(swept.taps) * swept.source_channels, seconds,
+    )  # fmt: skip
 
 
 class Im2col(Algorithm):
@@ -363,12 +352,12 @@ class Im2col(Algorithm):
         return blocking(problem).packed * accumulator_dtype(problem.dtype).itemsize
 
     def cost(self, problem: ConvProblem) -> float:
-        return seconds(problem) + 2e-6
+        return blocking(problem).seconds
 
     def prepare(self, problem: ConvProblem, weight: np.ndarray) -> np.ndarray:
         cut, swept = blocking(problem), geo.sweep(problem)
-        packed = aligned(cut.packed, accumulator_dtype(problem.dtype))
-        kernel = pack_weight(cut.channel_tile, half_kind(problem.dtype))
+        packed = aligned(cut.packed, swept.accumulator)
+        kernel = pack_weight(cut.channel_tile, swept.half)
         items = problem.groups * -(-swept.result_channels // cut.channel_tile)
         workers = min(jit.workers(cut.packed * 1e-9), max(items, 1))
         kernel(workers, items, flat(weight)[0], packed, swept.fixed_header, swept.phases, swept.taps)
@@ -378,10 +367,9 @@ class Im2col(Algorithm):
         problem, x, residual, out = geo.joined(problem, x, residual, out)
         cut, swept = blocking(problem), geo.sweep(problem)
         given = geo.operands(problem, x, bias, residual, out)
-        dtype = accumulator_dtype(problem.dtype)
-        kernel = multiply(cut.along, cut.rows, cut.vectors, dtype.name, half_kind(problem.dtype))
-        workers = min(jit.workers(seconds(problem)), max(cut.items, 1))
+        kernel = multiply(cut.along, cut.rows, cut.vectors, swept.kind, swept.half)
+        workers = min(jit.workers(cut.seconds), max(cut.items, 1))
         kernel(
-            workers, cut.items, given.x, packed, given.bias, given.residual, given.out, workspace.view(dtype),
+            workers, cut.items, given.x, packed, given.bias, given.residual, given.out, workspace.view(swept.accumulator),
             given.header, swept.phases, swept.taps, cut.table, given.parameter,
         )  # fmt: skip

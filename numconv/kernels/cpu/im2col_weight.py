@@ -13,7 +13,6 @@ place of images is oneDNN's first choice for backward weights too.
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import NamedTuple
 
@@ -23,9 +22,9 @@ from numconv.algorithm import Algorithm
 from numconv.kernels.cpu import jit, simd
 from numconv.kernels.cpu import sweep as geo
 from numconv.kernels.cpu.im2col import SEGMENT, find_segments
-from numconv.kernels.cpu.memory import flat, half_kind
+from numconv.kernels.cpu.memory import flat
 from numconv.options import get_num_threads
-from numconv.problem import ConvProblem, accumulator_dtype
+from numconv.problem import ConvProblem, accumulator_dtype, remembered
 
 STEPS = simd.STEPS
 ROW_TILES, CHANNEL_TILES, ITEMS = 6, 4, 8  # most tiles of a block, and the least items aimed at
@@ -127,9 +126,10 @@ class Blocking(NamedTuple):
     items: int
     packed: int  # numbers in each worker's panels
     sums: int  # float64 sums of each worker
+    seconds: float  # estimate for one thread
 
 
-@functools.lru_cache(maxsize=1024)
+@remembered
 def blocking(problem: ConvProblem) -> Blocking:
     """Blocks of at most ROW_TILES x CHANNEL_TILES tiles, smaller until there are enough items."""
     swept = geo.sweep(problem)
@@ -144,9 +144,11 @@ def blocking(problem: ConvProblem) -> Blocking:
     k_blocks, r_blocks = -(-down // k_tiles), -(-across // r_tiles)
     table = np.array([k_tiles, r_tiles, k_blocks, r_blocks], np.int64)
     packed = (k_tiles * rows + r_tiles * width) * STEPS
-    return Blocking(
-        rows, vectors, table, problem.groups * k_blocks * r_blocks, packed, k_tiles * r_tiles * rows * width
-    )
+    items, sums = problem.groups * k_blocks * r_blocks, k_tiles * r_tiles * rows * width
+    # Tiles at 150 GF/s in float32, a packed number at 0.7 ns.
+    each = sums * swept.accumulator.itemsize / 3e11 + (k_tiles * rows + r_tiles * width) * 7e-10
+    seconds = 4e-6 + items * problem.n * math.prod(problem.out_spatial) * each
+    return Blocking(rows, vectors, table, items, packed, sums, seconds)
 
 
 class Im2colWeight(Algorithm):
@@ -165,22 +167,15 @@ class Im2colWeight(Algorithm):
         return workers * (cut.sums * 8 + cut.packed * accumulator_dtype(problem.dtype).itemsize)
 
     def cost(self, problem: ConvProblem) -> float:
-        """Estimate for one thread: tiles at 150 GF/s in float32, a packed number at 0.7 ns."""
-        cut, positions = blocking(problem), problem.n * math.prod(problem.out_spatial)
-        k_tiles, r_tiles, k_blocks, r_blocks = (int(c) for c in cut.table)
-        lanes = simd.lanes(accumulator_dtype(problem.dtype))
-        rows, width = k_tiles * cut.rows, r_tiles * cut.vectors * lanes
-        rate = 75e9 * 4 / accumulator_dtype(problem.dtype).itemsize
-        return 4e-6 + cut.items * positions * (rows * width / rate + (rows + width) * 0.7e-9)
+        return blocking(problem).seconds
 
     def run(self, problem, packed, x, bias, residual, out, workspace):  # type: ignore[no-untyped-def]
         cut, swept = blocking(problem), geo.sweep(problem)
         given = geo.operands(problem, x, None, None, packed)
-        dtype = accumulator_dtype(problem.dtype)
-        kernel = multiply(cut.rows, cut.vectors, dtype.name, half_kind(problem.dtype))
-        workers = min(jit.workers(self.cost(problem)), max(cut.items, 1))
+        kernel = multiply(cut.rows, cut.vectors, swept.kind, swept.half)
+        workers = min(jit.workers(cut.seconds), max(cut.items, 1))
         split = workers * cut.sums * 8
         kernel(
-            workers, cut.items, given.x, given.out, flat(out)[0], workspace[split:].view(dtype),
+            workers, cut.items, given.x, given.out, flat(out)[0], workspace[split:].view(swept.accumulator),
             workspace[:split].view(np.float64), given.header, swept.phases, swept.taps, cut.table,
         )  # fmt: skip

@@ -30,11 +30,12 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import itertools
 import multiprocessing
 import os
 import sys
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 from numconv.options import Threads, available_cores, get_num_threads
@@ -233,11 +234,20 @@ def _start_numba_threads() -> str:
 
 
 def _on_python_threads(serial: Any, workers: int, items: int, arrays: Sequence[Any]) -> None:
-    if _Parallel.pool is None:
-        _Parallel.pool = ThreadPoolExecutor(available_cores(), "numconv")
+    pool = _Parallel.pool
+    if pool is None:
+        pool = _Parallel.pool = ThreadPoolExecutor(available_cores(), "numconv")
     bounds = [worker * items // workers for worker in range(workers + 1)]
-    pending = [_Parallel.pool.submit(serial, bounds[w], bounds[w + 1], w, *arrays) for w in range(1, workers)]
-    serial(0, bounds[1], 0, *arrays)
+    chunks = [(start, stop, worker, *arrays) for worker, (start, stop) in enumerate(itertools.pairwise(bounds))]
+    try:
+        pending = [pool.submit(serial, *chunk) for chunk in chunks[1:]]
+    except RuntimeError:  # Python is shutting down
+        serial(0, items, 0, *arrays)
+        return
+    try:
+        serial(*chunks[0])
+    finally:
+        wait(pending)
     for future in pending:
         future.result()
 

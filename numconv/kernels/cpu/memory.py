@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,7 @@ def element_strides(array: np.ndarray) -> tuple[int, ...]:
     return tuple(s // size for s in array.strides)
 
 
+@functools.cache
 def half_kind(dtype: np.dtype) -> int:
     """0 for types that Numba computes with, 1 for float16, 2 for bfloat16 (both seen as uint16)."""
     return {"float16": 1, "bfloat16": 2}.get(dtype.name, 0)

@@ -15,7 +15,6 @@ of phases and taps.
 
 from __future__ import annotations
 
-import functools
 import itertools
 import math
 from dataclasses import replace
@@ -24,8 +23,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numconv.kernels.cpu import jit
-from numconv.kernels.cpu.memory import flat
-from numconv.problem import ACTIVATIONS, LAST, ConvProblem, accumulator_dtype
+from numconv.kernels.cpu.memory import flat, half_kind
+from numconv.problem import ACTIVATIONS, LAST, ConvProblem, accumulator_dtype, remembered
 
 Strides = tuple[tuple[int, ...] | None, ...]
 
@@ -79,8 +78,10 @@ class Sweep:
     source_channels, result_channels : int
         In each group.
     phases, taps : numpy.ndarray of int64
-    rows, positions : int
-        Of one image's result, over all phases: rows along the last axis, and single positions.
+    rows : int
+        Of one image's result along the last axis, over all phases.
+    accumulator, kind, half
+        The dtype that is summed in, its name, and `half_kind` of the problem's dtype.
     """
 
     def __init__(self, problem: ConvProblem) -> None:
@@ -106,7 +107,6 @@ class Sweep:
         self.taps = np.array(taps, np.int64).reshape(-1, 4)
         self.rows = rows
         self.row_count = np.array([rows], np.int64)
-        self.positions = int(np.prod(self.phases[:, COUNT_D : COUNT_W + 1], axis=1).sum()) if len(phases) else 0
         header = np.zeros(LENGTH, np.int64)
         header[[N, GROUPS, S, R, TAPS]] = problem.n, groups, self.source_channels, self.result_channels, taps_of_kernel
         source = problem.spatial if forward else problem.out_spatial
@@ -123,7 +123,8 @@ class Sweep:
             header[ACTIVATION] = 1 + list(ACTIVATIONS).index(problem.activation[0])
         self.fixed_header = header
         self._layouts = (problem.layout_in, problem.layout_out)
-        accumulator = accumulator_dtype(problem.dtype)
+        self.accumulator = accumulator = accumulator_dtype(problem.dtype)
+        self.half, self.kind = half_kind(problem.dtype), accumulator.name
         self.no_bias = np.zeros(groups * self.result_channels, accumulator)
         self.parameter = np.full(1, problem.activation[1] if problem.activation else 0, accumulator)
         self.headers: dict[Any, np.ndarray] = {}
@@ -156,7 +157,7 @@ class Sweep:
         )
 
 
-@functools.lru_cache(maxsize=1024)
+@remembered
 def sweep(problem: ConvProblem) -> Sweep:
     """The sweep of a problem, remembered."""
     return Sweep(problem)
@@ -192,7 +193,7 @@ def operands(
     return Operands(x_flat, bias, more, out_flat, header, swept.parameter)
 
 
-@functools.lru_cache(maxsize=1024)
+@remembered
 def _joined(problem: ConvProblem) -> ConvProblem | None:
     plain = set(problem.kernel) == set(problem.stride) == {1} and not any(map(any, problem.padding))
     if problem.ndim == 1 or not plain or problem.spatial != problem.out_spatial:
