@@ -50,14 +50,13 @@ import json, sys
 import numpy as np
 from numconv.kernels.cpu import jit, toy
 x = np.arange(6.0)
-results = []
-for factor in map(int, sys.argv[1:] or ["2"]):
-    out = np.zeros((2, 6))
-    toy.transform(factor)(1, 6, x, out[0])
-    toy.transform(factor)(3, 6, x, out[1])
-    assert (out[0] == out[1]).all()
-    results.append(out[1].tolist())
-print(json.dumps({"results": results, **jit.cache_info()}))
+factors = [int(word) for word in sys.argv[1:] or ["2"]]
+serial, parallel = np.zeros((2, len(factors), 6))
+for workers, out in (1, serial), (3, parallel):
+    for factor, row in zip(factors, out):
+        toy.transform(factor)(workers, 6, x, row)
+assert (serial == parallel).all()
+print(json.dumps({"results": serial.tolist(), **jit.cache_info()}))
 """
 X = np.arange(6.0)
 

@@ -112,11 +112,15 @@ def test_children_forked_after_threads_were_used(program, layer):
     code = """
 answers = [right(), forked(right), forked(lambda: forked(right))]
 answers += [forked(lambda: in_threads(right, right)), right()]
+thread = threading.Thread(target=lambda: answers.append(forked(right)))
+thread.start()
+thread.join()
 with multiprocessing.get_context("fork").Pool(2) as pool:
     answers += pool.map(right, [2, 3, 4])
 print(json.dumps(answers))
 """
-    assert all(program(code, layer))
+    answers = program(code, layer)
+    assert len(answers) == 9 and all(answers)
 
 
 @POSIX
@@ -237,6 +241,15 @@ parallel._launch_threads = missing
 print(json.dumps([right(), jit.threading_layer()]))
 """
     assert program(code) == [True, "python"]
+
+
+def test_a_call_while_python_shuts_down(program, layer):
+    code = """
+import atexit
+atexit.register(lambda: print(json.dumps(right())))
+right()
+"""
+    assert program(code, layer) is True
 
 
 def test_small_work_is_not_shared(threads):
