@@ -11,7 +11,7 @@ import functools
 import math
 import operator
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -367,6 +367,11 @@ def effective_kernel(kernel_size: int, dilation: int) -> int:
     return dilation * (kernel_size - 1) + 1
 
 
+def _made_anew(problem: Any) -> tuple[type, tuple[Any, ...]]:
+    """How a problem is pickled: hashes of strings differ between processes, and what is remembered stays here."""
+    return type(problem), tuple(getattr(problem, f.name) for f in fields(problem) if f.init)
+
+
 @dataclass(frozen=True)
 class ConvProblem:
     """One of the three passes of a convolution, or a transposed convolution.
@@ -423,6 +428,9 @@ class ConvProblem:
 
     def __hash__(self) -> int:
         return self._hash
+
+    def __reduce__(self) -> Any:
+        return _made_anew(self)
 
     @classmethod
     def make(
@@ -647,6 +655,9 @@ class PoolProblem:
 
     def __hash__(self) -> int:
         return self._hash
+
+    def __reduce__(self) -> Any:
+        return _made_anew(self)
 
     @classmethod
     def make(

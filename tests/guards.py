@@ -1,6 +1,7 @@
 """Run every convolution kernel with its buffers fenced in by pages that must not be touched.
 
-Run as a program: it prints the name of each case before it runs it, so that a crash is told by the last line.
+`main` runs in a process of its own: it prints the name of each case before it runs it, so that the last line tells of
+a crash.
 """
 
 import ctypes
@@ -131,7 +132,3 @@ def main() -> None:
                 print(operation, algorithm.name, name, "three threads", flush=True)
                 fenced(operation, algorithm, case, "first", True)
     print("all guarded", flush=True)
-
-
-if __name__ == "__main__":
-    main()

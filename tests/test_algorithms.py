@@ -1,6 +1,7 @@
 """The registry, enumerated: every algorithm of every pass on every named case, against the oracle."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -176,13 +177,27 @@ def shifted_sum(x, weight, groups):
     return out.reshape(len(x), -1, oh, ow)
 
 
+def guarded(code):
+    """The end of a process that runs `code` with tests/guards.py imported."""
+    here = Path(__file__).parent
+    path = os.pathsep.join(p for p in (str(here), str(here.parent), os.environ.get("PYTHONPATH")) if p)
+    command = [sys.executable, "-c", f"import ctypes, guards\n{code}"]
+    return subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": path}, check=False)
+
+
+@pytest.mark.parametrize("at_end, offset", [(True, 100), (False, -1)])
+def test_the_guard_bites(at_end, offset):
+    place = f"r = guards.room(100, {at_end})[0]; a = r.__array_interface__['data'][0]"
+    assert guarded(f"{place}; ctypes.string_at(a, 100); ctypes.memset(a, 0, 100)").returncode == 0
+    assert guarded(f"{place}; ctypes.string_at(a + {offset}, 1)").returncode == -signal.SIGSEGV
+    beside = f"f = guards.Fence({at_end}); r = f.empty((100,), 'u1'); a = r.__array_interface__['data'][0]"
+    done = guarded(f"{beside}; ctypes.memset(a + {100 if not at_end else -1}, 0, 1); f.check()")
+    assert done.returncode == 1 and "beside a buffer" in done.stderr
+
+
 def test_buffers_are_never_overrun():
     """Every operand ends, then begins, at a page that must not be touched; a crash names its case."""
-    script = Path(__file__).with_name("guards.py")
-    root = str(script.parent.parent)
-    path = os.pathsep.join(p for p in (root, os.environ.get("PYTHONPATH")) if p)
-    environment = os.environ | {"PYTHONPATH": path}
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, env=environment, check=False)
+    done = guarded("guards.main()")
     lines = done.stdout.splitlines()
     assert done.returncode == 0, f"{lines[-1] if lines else 'start'}: exit {done.returncode}\n{done.stderr[-2000:]}"
     assert lines[-1] == "all guarded"
