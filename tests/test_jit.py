@@ -113,16 +113,18 @@ def test_a_second_process_compiles_nothing(installation):
 
 def test_a_convolution_is_found_again(installation):
     code = """
-import json
+import json, sys
 import numpy as np
 import numconv as nc
 from numconv.kernels.cpu import jit
 x, w = np.ones((1, 3, 9, 9), np.float32), np.ones((4, 3, 3, 3), np.float32)
 assert (nc.conv2d(x, w) == 27).all() and (nc.conv2d(x, w, algorithm="direct") == 27).all()
-print(json.dumps(jit.compilations()))
+print(json.dumps([jit.compilations(), "numba.np.linalg" in sys.modules]))
 """
-    assert installation.run_code(code) > 0
-    assert installation.run_code(code) == 0
+    compilations, ready_to_compile = installation.run_code(code)
+    assert compilations > 0 and ready_to_compile
+    # what compiling needs, scipy.linalg among it, is not even loaded
+    assert installation.run_code(code) == [0, False]
 
 
 def test_an_edit_in_another_file_is_seen_and_what_it_supersedes_is_deleted(installation):
@@ -210,6 +212,13 @@ def test_broken_entries_are_replaced(installation):
     content = bytearray(launcher.read_bytes())
     content[len(content) // 2] ^= 1
     launcher.write_bytes(content)
+    assert installation.run()["hits"] == 0
+    assert installation.run()["compilations"] == 0
+
+
+def test_an_entry_that_asks_for_an_unknown_symbol_is_not_loaded(installation):
+    unknown = 'from numconv.kernels.cpu import cache\ncache._symbols = lambda library: ["no_such_symbol"]\n'
+    installation.run_code(unknown + PROGRAM)
     assert installation.run()["hits"] == 0
     assert installation.run()["compilations"] == 0
 
