@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from numconv.options import options
+from numconv.problem import accumulator_dtype
 
 
 class Algorithm:
@@ -91,12 +92,13 @@ class FunctionAlgorithm(Algorithm):
         last = problem.layout_out != "channels_first"
         image = np.moveaxis(x, -1, 1) if problem.layout_in != "channels_first" else x
         image = np.pad(image, ((0, 0), (0, 0), *problem.padding))
-        result = np.zeros((problem.n, problem.co, *problem.out_spatial), out.dtype)
+        result = np.zeros((problem.n, problem.co, *problem.out_spatial), problem.dtype)
         zero = (0,) * problem.ndim
         self.function(
             np.ascontiguousarray(image), np.ascontiguousarray(packed), result, problem.stride, zero, problem.dilation,
             problem.groups,
         )  # fmt: skip
+        result = result.astype(accumulator_dtype(problem.dtype), copy=False)
         if bias is not None:
             result += bias.reshape(-1, *(1,) * problem.ndim)
         shown = np.moveaxis(result, 1, -1) if last else result

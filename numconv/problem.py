@@ -100,7 +100,7 @@ def parse_activation(activation: Any) -> tuple[str, float] | None:
         )
     if parameter is None:
         return name, ACTIVATIONS[name]
-    if name not in _WITH_PARAMETER:
+    if name not in _WITH_PARAMETER and parameter != ACTIVATIONS[name]:
         raise ValueError(f"activation {name!r} takes no parameter, got {parameter!r}")
     return name, float(parameter)
 

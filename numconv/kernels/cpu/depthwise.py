@@ -203,6 +203,8 @@ def blocking(problem: ConvProblem) -> Blocking:
     swept = geo.sweep(problem)
     lanes, channels = simd.lanes(accumulator_dtype(problem.dtype)), swept.result_channels
     rows, vectors = (1, 8) if channels == 1 else (4, 4 if simd.vector_bits() == 512 else 2)
+    if rows == 1 and max(math.prod(problem.out_spatial), math.prod(problem.spatial)) <= 4 * lanes:
+        vectors = 4
     stride = [int(s) for s in swept.fixed_header[geo.STRIDE_D : geo.STRIDE_W + 1]]
     counts = [max((int(c) for c in swept.phases[:, geo.COUNT_D + a]), default=0) for a in range(3)]
     offsets = swept.taps[:, geo.OFFSET_D : geo.OFFSET_W + 1]
@@ -242,7 +244,7 @@ def blocking(problem: ConvProblem) -> Blocking:
     return Blocking(
         rows, vectors, table, np.ascontiguousarray(places, np.int64), items * strips,
         swept.source_channels * size + (rows + 1) * vectors * lanes,
-        problem.groups * tiles * rows * swept.source_channels * len(swept.taps), 2e-6 + items * strips * (each + 2e-7),
+        problem.groups * tiles * rows * swept.source_channels * len(swept.taps), 6e-6 + items * strips * (each + 2e-7),
     )  # fmt: skip
 
 

@@ -326,7 +326,7 @@ def blocking(problem: ConvProblem) -> Blocking:
     )  # fmt: skip
     items = problem.n * problem.groups * blocks * channel_blocks
     rate = 75e9 * 4 / dtype.itemsize
-    seconds = images * all_tiles * channel_tile / rate + images * channel_blocks * 5e-10 + items * 3e-7 + 2e-6
+    seconds = images * all_tiles * channel_tile / rate + images * channel_blocks * 5e-10 + items * 3e-7 + 6e-6
     return Blocking(
         along, rows, vectors, channel_tile, table, items,
         steps * block + position_tiles * channel_tiles * rows * vectors * lanes,

@@ -58,8 +58,10 @@ def half_kind(dtype: np.dtype) -> int:
 
 
 def aligned(count: int, dtype: Any) -> np.ndarray:
-    """Uninitialised one-dimensional array that starts on a cache line."""
+    """Uninitialised one-dimensional array, which starts on a cache line if it is longer than a page."""
     dtype = np.dtype(dtype)
+    if count * dtype.itemsize < 4096:  # 0.2 us in place of 1.8
+        return np.empty(count, dtype)
     raw = np.empty(count * dtype.itemsize + 64, np.uint8)
     skip = -raw.__array_interface__["data"][0] % 64
     return raw[skip : skip + count * dtype.itemsize].view(dtype)

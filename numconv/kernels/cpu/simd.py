@@ -164,6 +164,85 @@ def tabled_tile(rows: int, vectors: int) -> Any:
     return multiply_add
 
 
+def channel_tile(positions: int, vectors: int) -> Any:
+    """Channels along the vectors, each by its own weight: `(w, x, xi, step, c, ci, taps, ti, count, first, some)`.
+
+    c[ci + p width + j] += sum over k < count of w[taps[ti + 2 k + 1] + first + j] x[xi + taps[ti + 2 k] + p step + j]
+    for p < positions and j < some <= width: lanes from `some` on read nothing and add zero.
+    """
+
+    @intrinsic
+    def multiply_add(
+        typing: Any, w: Any, x: Any, xi: Any, step: Any, c: Any, ci: Any, taps: Any, ti: Any, count: Any, first: Any,
+        some: Any,
+    ) -> Any:  # fmt: skip
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            kinds, values = signature.args, arguments
+            number, lane_count, size = context.get_data_type(w.dtype), lanes(str(w.dtype)), w.dtype.bitwidth // 8
+            vector = ir.VectorType(number, lane_count)
+            index_vector = ir.VectorType(ir.IntType(64), lane_count)
+            index = values[2].type
+            w0, x0, c0, t0 = (
+                builder.gep(_data(context, builder, kinds[k], values[k]), [at])
+                for k, at in ((0, values[9]), (1, values[2]), (4, values[5]), (6, values[7]))
+            )
+            zero = ir.Constant(vector, [0.0] * lane_count)
+            spread = _splat(builder, index_vector, values[10])
+            masks = [
+                builder.icmp_signed("<", ir.Constant(index_vector, list(range(v * lane_count, (v + 1) * lane_count))), spread)
+                for v in range(vectors)
+            ]
+
+            def masked(pointer: Any, v: int) -> Any:
+                place = builder.bitcast(builder.gep(pointer, [ir.Constant(index, v * lane_count)]), vector.as_pointer())
+                i32 = ir.IntType(32)
+                kind = ir.FunctionType(vector, [vector.as_pointer(), i32, masks[v].type, vector])
+                name = f"llvm.masked.load.v{lane_count}f{8 * size}.p0"
+                function = cgutils.get_or_insert_function(builder.module, kind, name)
+                return builder.call(function, [place, ir.Constant(i32, size), masks[v], zero])
+
+            entry = builder.block
+            loop, done = builder.append_basic_block("channels"), builder.append_basic_block("channels.done")
+            builder.cbranch(builder.icmp_signed(">", values[8], ir.Constant(index, 0)), loop, done)
+            builder.position_at_end(loop)
+            k = builder.phi(index)
+            k.add_incoming(ir.Constant(index, 0), entry)
+            sums = [[builder.phi(vector) for _ in range(vectors)] for _ in range(positions)]
+            pair = builder.gep(t0, [builder.mul(k, ir.Constant(index, 2))])
+            x_at = builder.gep(x0, [builder.load(pair)])
+            w_at = builder.gep(w0, [builder.load(builder.gep(pair, [ir.Constant(index, 1)]))])
+            factors = [masked(w_at, v) for v in range(vectors)]
+            following = []
+            for p in range(positions):
+                here = builder.gep(x_at, [builder.mul(values[3], ir.Constant(index, p))])
+                following.append([_vector_fma(builder, vector, masked(here, v), factors[v], sums[p][v]) for v in range(vectors)])
+            after = builder.add(k, ir.Constant(index, 1))
+            k.add_incoming(after, loop)
+            for p in range(positions):
+                for v in range(vectors):
+                    sums[p][v].add_incoming(zero, entry)
+                    sums[p][v].add_incoming(following[p][v], loop)
+            builder.cbranch(builder.icmp_signed("<", after, values[8]), loop, done)
+            builder.position_at_end(done)
+            for p in range(positions):
+                for v in range(vectors):
+                    total = builder.phi(vector)
+                    total.add_incoming(zero, entry)
+                    total.add_incoming(following[p][v], loop)
+                    sums[p][v] = total
+            for p in range(positions):
+                for v in range(vectors):
+                    at = ir.Constant(index, (p * vectors + v) * lane_count)
+                    place = builder.bitcast(builder.gep(c0, [at]), vector.as_pointer())
+                    builder.store(builder.fadd(builder.load(place, align=size), sums[p][v]), place, align=size)
+            return context.get_dummy_value()
+
+        i = types.intp
+        return types.void(w, x, i, i, c, i, taps, i, i, i, i), generate
+
+    return multiply_add
+
+
 @intrinsic
 def _move_vector(typing: Any, target: Any, to: Any, source: Any, at: Any, low: Any, high: Any, length: Any) -> Any:
     """One vector of `move`: lanes outside low <= lane < high are zero, lanes from `length` on are not stored."""
