@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from numconv.algorithm import Algorithm, forced, select
+from numconv.algorithm import forced, select
 from numconv.kernels.cpu.memory import native
-from numconv.ops.convolution import as_array
+from numconv.ops.convolution import as_array, common_dtype
 from numconv.options import options as settings
-from numconv.problem import FIRST, LAST, PoolProblem, integer, join_shape, layout_of, spatial_axes, split_shape
+from numconv.problem import FIRST, HALF, LAST, PoolProblem, integer, join_shape, layout_of, spatial_axes, split_shape
 
 _LIMIT = 4096  # calls remembered
 _calls: dict[Any, _Call] = {}
@@ -30,11 +29,201 @@ class _Call(NamedTuple):
     dtype: np.dtype
 
 
+def pool(operation: str, x: Any, algorithm: str, *, weights: Any = None, **options: Any) -> Any:
+    """A pooling of `x`; `options` are those of `PoolProblem.make`. Values, or (values, indices)."""
+    x = as_array("x", x)
+    kind, given = _weights(weights)
+    key, call = _find(operation, x.shape, x.dtype, x.strides, algorithm, kind, *options.values())
+    if call is None:
+        shape = x.shape if operation.startswith("global") else _batched("x", x.shape, operation)
+        problem = PoolProblem.make(operation, shape, x.dtype, weights=kind, **options)
+        shape = problem.output_shape[len(shape) - x.ndim :]
+        if problem.adaptive and set(problem.out_spatial) == {1} and x.flags.c_contiguous:
+            problem = _collapsed(problem)
+        call = _remember(key, _choose(problem, algorithm, shape))
+    return _run(call, native(x).reshape(call.source), *_fitting(given, call.problem))
+
+
+def pool_gradient(
+    operation: str, input_size: Any, grad_output: Any, algorithm: str, *, weights: Any = None, **options: Any
+) -> Any:
+    """The gradient of a pooling that sums."""
+    grad_output, size = as_array("grad_output", grad_output), _size(input_size)
+    kind, given = _weights(weights)
+    key, call = _find(operation, size, grad_output.shape, grad_output.dtype, algorithm, kind, *options.values())
+    if call is None:
+        shape = size if operation.startswith("global") else _batched("input_size", size, operation)
+        problem = PoolProblem.make(operation, shape, grad_output.dtype, weights=kind, **options)
+        _check_shape("grad_output", grad_output, problem.output_shape[len(shape) - len(size) :])
+        if problem.adaptive and set(problem.out_spatial) == {1}:
+            problem = _collapsed(problem)
+        call = _remember(key, _choose(problem, algorithm, size))
+    return _run(call, native(grad_output).reshape(call.source), *_fitting(given, call.problem))
+
+
+def lp_pool(operation: str, x: Any, norm_type: Any, algorithm: str, **windows: Any) -> Any:
+    """An Lp pooling, of which an infinite p makes a max pooling of absolute values."""
+    if not _infinite(norm_type):
+        return pool(operation, x, algorithm, norm_type=norm_type, **windows)
+    y = pool(operation.replace("lp", "max"), _magnitude(x, norm_type), algorithm, **windows)
+    return y if norm_type > 0 else np.negative(y, out=y)
+
+
+def _infinite(norm_type: Any) -> bool:
+    return isinstance(norm_type, (float, np.floating)) and math.isinf(norm_type)
+
+
+def _magnitude(x: Any, norm_type: float) -> np.ndarray:
+    """|x|, or -|x| for p of minus infinity, in the dtype of the result."""
+    x = as_array("x", x)
+    x = np.abs(x.astype(np.float64) if x.dtype.kind in "iu" else x)
+    return x if norm_type > 0 else np.negative(x, out=x)
+
+
+def lp_gradient(operation: str, x: Any, grad_output: Any, norm_type: Any, algorithm: str, **windows: Any) -> Any:
+    """The gradient of an Lp pooling."""
+    x, grad_output = as_array("x", x), as_array("grad_output", grad_output)
+    if _infinite(norm_type):
+        name, options = operation.replace("lp", "max"), dict(windows, return_indices=True)
+        _, indices = pool(name.removesuffix("_input"), _magnitude(x, norm_type), "auto", **options)
+        gradient = max_gradient(name, x.shape, indices, grad_output, windows["data_format"])
+        return gradient * np.sign(x.astype(np.float64) if x.dtype.kind in "iu" else x)
+    options = dict(windows, norm_type=norm_type)
+    dtype = common_dtype(x=x, grad_output=grad_output)
+    key, call = _find(operation, x.shape, grad_output.shape, dtype, algorithm, *options.values())
+    if call is None:
+        shape = _batched("x", x.shape, operation)
+        problem = PoolProblem.make(operation, shape, dtype, **options)
+        _check_shape("grad_output", grad_output, problem.output_shape[len(shape) - x.ndim :])
+        call = _remember(key, _choose(problem, algorithm, x.shape))
+    return _run(call, native(x).reshape(call.problem.input_shape), native(grad_output).reshape(call.source))
+
+
+def adaptive_gradient(
+    operation: str, input_size: Any, grad_output: Any, data_format: str | None, algorithm: str
+) -> Any:
+    """The gradient of an adaptive average: `pool_gradient` with the output's size from `grad_output`."""
+    grad_output, size = as_array("grad_output", grad_output), _size(input_size)
+    shape = _batched("input_size", size, operation)
+    output_size = _spatial("grad_output", grad_output, size, shape, data_format)
+    return pool_gradient(operation, size, grad_output, algorithm, output_size=output_size, data_format=data_format)
+
+
+def global_pool(operation: str, x: Any, data_format: str | None, algorithm: str) -> np.ndarray:
+    """A pooling of whole images, of any number of spatial axes."""
+    x = as_array("x", x)
+    flat, data_format = _few_axes("x", x.shape, data_format)
+    return pool(operation, x.reshape(flat), algorithm, data_format=data_format).reshape(_ones(x.shape, data_format))
+
+
+def global_pool_gradient(input_size: Any, grad_output: Any, data_format: str | None, algorithm: str) -> np.ndarray:
+    """The gradient of a global average."""
+    size, grad_output = _size(input_size), as_array("grad_output", grad_output)
+    flat, data_format = _few_axes("input_size", size, data_format)
+    _check_shape("grad_output", grad_output, _ones(size, data_format))
+    grad_output = grad_output.reshape(_ones(flat, data_format))
+    return pool_gradient(
+        "global_avg_pool_input", flat, grad_output, algorithm, data_format=data_format
+    ).reshape(size)  # fmt: skip
+
+
+def global_max_gradient(x: Any, grad_output: Any, data_format: str | None) -> np.ndarray:
+    """The gradient of a global maximum, which is looked for once more."""
+    x, grad_output = as_array("x", x), as_array("grad_output", grad_output)
+    flat, data_format = _few_axes("x", x.shape, data_format)
+    _check_shape("grad_output", grad_output, _ones(x.shape, data_format))
+    _, indices = pool("global_max_pool", x.reshape(flat), "auto", data_format=data_format, return_indices=True)
+    grad_output = grad_output.reshape(indices.shape)
+    return max_gradient("global_max_pool_input", flat, indices, grad_output, data_format).reshape(x.shape)
+
+
+def _few_axes(name: str, shape: tuple[int, ...], data_format: str | None) -> tuple[tuple[int, ...], str | None]:
+    """(a shape with at most three spatial axes, data format) of images with any number of them."""
+    if len(shape) < 3:
+        raise ValueError(f"{name} must have three or more axes, a batch, channels and space, got {shape}")
+    if len(shape) <= 5:
+        return shape, data_format
+    if data_format not in (None, FIRST, LAST):
+        raise ValueError(f"data_format must be '{FIRST}', '{LAST}' or None for {len(shape)} axes, got {data_format!r}")
+    layout = data_format or FIRST
+    n, channels, size = split_shape(shape, layout)
+    return join_shape(n, channels, (math.prod(size),), layout), layout
+
+
+def _ones(shape: tuple[int, ...], data_format: str | None) -> tuple[int, ...]:
+    """A shape with spatial axes of one position."""
+    ndim = len(shape) - 2
+    layout = layout_of(data_format, min(ndim, 3))
+    n, channels, _ = split_shape(shape, layout)
+    return join_shape(n, channels, (1,) * ndim, layout)
+
+
+def max_gradient(operation: str, input_size: Any, indices: Any, grad_output: Any, data_format: str | None) -> Any:
+    """The gradient of a max pooling, by its indices."""
+    grad_output, size = as_array("grad_output", grad_output), _size(input_size)
+    key, call = _find(operation, size, grad_output.shape, grad_output.dtype, data_format)
+    if call is None:
+        shape = size if operation.startswith("global") else _batched("input_size", size, operation)
+        spatial = _spatial("grad_output", grad_output, size, shape, data_format)
+        problem = PoolProblem.make(operation, shape, grad_output.dtype, output_size=spatial, data_format=data_format)
+        _check_shape("grad_output", grad_output, problem.output_shape[len(shape) - len(size) :])
+        call = _remember(key, _choose(problem, "auto", size))
+    indices = _indices(indices, grad_output.shape, "grad_output", -1, math.prod(call.problem.spatial))
+    return _run(call, indices.reshape(call.source), native(grad_output).reshape(call.source))
+
+
+def unpool(operation: str, x: Any, indices: Any, **options: Any) -> Any:
+    """The elements of `x` at their indices, zeros elsewhere."""
+    x = as_array("x", x)
+    key, call = _find(operation, x.shape, x.dtype, *options.values())
+    if call is None:
+        shape = _batched("x", x.shape, operation)
+        problem = PoolProblem.make(operation, shape, x.dtype, **options)
+        call = _remember(key, _choose(problem, "auto", problem.input_shape[len(shape) - x.ndim :]))
+    indices = _indices(indices, x.shape, "x", 0, math.prod(call.problem.spatial))
+    return _run(call, native(x).reshape(call.source), indices.reshape(call.source))
+
+
+def unpool_gradient(operation: str, input_size: Any, indices: Any, grad_output: Any, data_format: str | None) -> Any:
+    """The gradient of an unpooling: the elements of `grad_output` at the indices."""
+    grad_output, size = as_array("grad_output", grad_output), _size(input_size)
+    key, call = _find(operation, size, grad_output.shape, grad_output.dtype, data_format)
+    if call is None:
+        shape = _batched("input_size", size, operation)
+        spatial = _spatial("grad_output", grad_output, size, shape, data_format)
+        problem = PoolProblem.make(operation, shape, grad_output.dtype, output_size=spatial, data_format=data_format)
+        _check_shape("grad_output", grad_output, problem.input_shape[len(shape) - len(size) :])
+        call = _remember(key, _choose(problem, "auto", size))
+    indices = _indices(indices, size, "input_size", 0, math.prod(call.problem.spatial))
+    return _run(call, indices.reshape(call.target), native(grad_output).reshape(call.problem.input_shape))
+
+
 def _choose(problem: PoolProblem, algorithm: str, shape: tuple[int, ...]) -> _Call:
-    source, target = problem.input_shape, problem.result_shape
-    if problem.backward:
-        source = problem.output_shape
-    return _Call(problem, select(problem, algorithm), source, target, shape, problem.result_dtype)
+    source = problem.output_shape if problem.backward else problem.input_shape
+    return _Call(problem, select(problem, algorithm), source, problem.result_shape, shape, problem.result_dtype)
+
+
+def _run(call: _Call, *inputs: np.ndarray) -> Any:
+    """The result, or (values, indices)."""
+    problem = call.problem
+    by_indices = "max" in problem.operation and problem.backward
+    out = np.zeros(call.shape, call.dtype) if by_indices else np.empty(call.shape, call.dtype)
+    found = np.empty(call.shape, np.int64) if problem.indices else None
+    if out.size and not all(array.size for array in inputs):
+        out[...] = 0
+    elif out.size:
+        outputs = (out,) if found is None else (out, found)
+        call.algorithm.run(problem, inputs, tuple(array.reshape(call.target) for array in outputs))
+    return out if found is None else (out, found)
+
+
+def _find(*parts: Any) -> tuple[Any, _Call | None]:
+    """(key, what is remembered of a call); no key where an argument cannot be part of one, such as a list."""
+    key = (*parts, *map(type, parts), forced(), settings.version)
+    try:
+        return key, _calls.get(key)
+    except TypeError:
+        return None, None
 
 
 def _remember(key: Any, call: _Call) -> _Call:
@@ -45,59 +234,70 @@ def _remember(key: Any, call: _Call) -> _Call:
     return call
 
 
-def _find(*parts: Any) -> tuple[Any, _Call | None]:
-    """(key, what is remembered); no key for arguments that cannot be one, such as lists."""
-    key = (*parts, *map(type, parts), forced(), settings.version)
-    try:
-        return key, _calls.get(key)
-    except TypeError:
-        return None, None
-
-
-def _batched(name: str, shape: tuple[int, ...], operation: str, layout: str) -> tuple[int, ...]:
+def _batched(name: str, shape: tuple[int, ...], operation: str) -> tuple[int, ...]:
     """The shape with a batch axis."""
     ndim = spatial_axes(operation)
     if len(shape) not in (ndim + 1, ndim + 2):
         raise ValueError(
-            f"{name} must have {ndim + 2} axes, or {ndim + 1} without a batch, for {operation}, got shape {shape}"
+            f"{name} must have {ndim + 2} axes, or {ndim + 1} without a batch, for {operation}, got {shape}"
         )
     return shape if len(shape) == ndim + 2 else (1, *shape)
 
 
 def _collapsed(problem: PoolProblem) -> PoolProblem:
     """The problem with its spatial axes as one, where each window is the whole image."""
-    size, one = (math.prod(problem.spatial),), (1,)
-    return replace(
-        problem, spatial=size, out_spatial=one, kernel=size, stride=size, padding=((0, 0),), dilation=one
-    )
+    size = (math.prod(problem.spatial),)
+    return replace(problem, spatial=size, out_spatial=(1,), kernel=size, stride=size, padding=((0, 0),), dilation=(1,))
 
 
-def run(call: _Call, inputs: tuple[np.ndarray, ...], fill: bool = False) -> Any:
-    """The result, or a tuple of values and indices."""
-    make = np.zeros if fill else np.empty
-    out = make(call.shape, call.dtype)
-    found = np.empty(call.shape, np.int64) if call.problem.indices else None
-    if out.size:
-        outputs = [array.reshape(call.target) for array in (out, found) if array is not None]
-        if all(array.size for array in inputs):
-            call.algorithm.run(call.problem, inputs, tuple(outputs))
-        else:
-            out[...] = 0
-    return out if found is None else (out, found)
+def _size(input_size: Any) -> tuple[int, ...]:
+    if not isinstance(input_size, (tuple, list)):
+        raise TypeError(f"input_size must be the shape of the pooling's input, got {input_size!r}")
+    return tuple(integer("input_size", n, 0) for n in input_size)
 
 
-def pool(operation: str, x: Any, algorithm: str, weights: Any = None, **options: Any) -> Any:
-    """A pooling of `x`; `options` are those of `PoolProblem.make`."""
-    x = as_array("x", x)
-    if weights is not None:
-        weights, options["weights"] = _weights(weights)
-    key, call = _find(operation, x.shape, x.dtype, x.strides, algorithm, *options.values())
-    if call is None:
-        shape = _batched("x", x.shape, operation, FIRST)
-        problem = PoolProblem.make(operation, shape, x.dtype, **options)
-        shape = problem.output_shape[len(shape) - x.ndim :]
-        if problem.adaptive and max(problem.out_spatial) == min(problem.out_spatial) == 1 and x.flags.c_contiguous:
-            problem = _collapsed(problem)
-        call = _remember(key, _choose(problem, algorithm, shape))
-    x = native(x).reshape(call.source)
-    return run(call, (x,) if weights is None or weights is _GAUSSIAN else (x, _checked_weights(weights, call.problem)))
+def _spatial(
+    name: str, array: np.ndarray, size: tuple[int, ...], shape: tuple[int, ...], data_format: str | None
+) -> tuple[int, ...]:
+    """The spatial axes of an array with as many axes as `size`, which has its batch axis in `shape`."""
+    if array.ndim != len(size):
+        raise ValueError(f"{name} must have as many axes as input_size {size}, got shape {array.shape}")
+    missing = len(shape) - len(size)
+    return split_shape((*(1,) * missing, *array.shape), layout_of(data_format, len(shape) - 2))[2]
+
+
+def _check_shape(name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
+    if array.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
+
+
+def _indices(indices: Any, shape: tuple[int, ...], like: str, least: int, size: int) -> np.ndarray:
+    """Indices as int64, none of them outside the plane of `size` positions."""
+    indices = np.asarray(indices)
+    if indices.dtype.kind not in "iu":
+        raise TypeError(f"indices must be of an integer dtype, got {indices.dtype}")
+    if indices.shape != shape:
+        raise ValueError(f"indices must have the shape of {like}, {shape}, got {indices.shape}")
+    if indices.size:
+        low, high = int(indices.min()), int(indices.max())
+        if low < least or high >= size:
+            raise ValueError(f"indices must be from {least} to {size - 1}, got {low if low < least else high}")
+    return native(indices.astype(np.int64, copy=False))
+
+
+def _weights(weights: Any) -> tuple[str | None, np.ndarray | None]:
+    """("gaussian" or "array", the array) of a weighted average."""
+    if weights is None or isinstance(weights, str):
+        return weights, None
+    weights = np.asarray(weights)
+    if weights.dtype.kind not in "fiuV" or (weights.dtype.kind == "V" and weights.dtype.name not in HALF):
+        raise TypeError(f"weights must be 'gaussian' or an array of numbers, got dtype {weights.dtype}")
+    return "array", weights.astype(np.float64)
+
+
+def _fitting(weights: np.ndarray | None, problem: PoolProblem) -> tuple[np.ndarray, ...]:
+    if weights is None:
+        return ()
+    if weights.shape != problem.kernel:
+        raise ValueError(f"weights must have the shape of kernel_size, {problem.kernel}, got {weights.shape}")
+    return (weights,)

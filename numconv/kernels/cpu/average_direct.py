@@ -18,7 +18,7 @@ from numconv.kernels.cpu import jit, simd
 from numconv.kernels.cpu import windows as win
 from numconv.kernels.cpu.average_pooling import form_of, root, term
 from numconv.kernels.cpu.memory import half_kind
-from numconv.kernels.cpu.pooling import PoolAlgorithm, estimate
+from numconv.kernels.cpu.pooling import Arrays, PoolAlgorithm, estimate
 from numconv.problem import PoolProblem
 
 # isort: off
@@ -150,9 +150,7 @@ class Direct(PoolAlgorithm):
     def cost(self, problem: PoolProblem) -> float:
         return estimate(problem)[1]
 
-    def run(
-        self, problem: PoolProblem, inputs: tuple[np.ndarray, ...], outputs: tuple[np.ndarray, ...]
-    ) -> None:
+    def run(self, problem: PoolProblem, inputs: Arrays, outputs: Arrays) -> None:  # type: ignore[override]
         x, weighted = inputs[0], problem.weights == "array"
         tables = share_tables(problem, inputs[1]) if weighted else _NO_TABLES
         self.launch(problem, direct(half_kind(x.dtype), form_of(problem), weighted), x, outputs[0], *tables)

@@ -17,7 +17,7 @@ import numpy as np
 from numconv.kernels.cpu import jit, simd
 from numconv.kernels.cpu import windows as win
 from numconv.kernels.cpu.memory import half_kind
-from numconv.kernels.cpu.pooling import PoolAlgorithm, estimate
+from numconv.kernels.cpu.pooling import Arrays, PoolAlgorithm, estimate
 from numconv.problem import PoolProblem
 
 # isort: off
@@ -273,8 +273,6 @@ class Separable(PoolAlgorithm):
     def cost(self, problem: PoolProblem) -> float:
         return estimate(problem)[0]
 
-    def run(
-        self, problem: PoolProblem, inputs: tuple[np.ndarray, ...], outputs: tuple[np.ndarray, ...]
-    ) -> None:
+    def run(self, problem: PoolProblem, inputs: Arrays, outputs: Arrays) -> None:  # type: ignore[override]
         x = inputs[0]
         self.launch(problem, separable(half_kind(x.dtype), form_of(problem), sums_in(problem)), x, outputs[0])

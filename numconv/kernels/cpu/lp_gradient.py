@@ -15,7 +15,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from numconv.kernels.cpu.pooling import PoolAlgorithm, pieces
+from numconv.kernels.cpu.pooling import Arrays, PoolAlgorithm, pieces
 from numconv.problem import PoolProblem
 
 
@@ -32,7 +32,7 @@ class LpGradient(PoolAlgorithm):
     def cost(self, problem: PoolProblem) -> float:
         return self._sums.cost(problem) + self._sums.cost(_forward(problem))
 
-    def run(self, problem: PoolProblem, inputs: tuple[np.ndarray, ...], outputs: tuple[np.ndarray, ...]) -> None:
+    def run(self, problem: PoolProblem, inputs: Arrays, outputs: Arrays) -> None:  # type: ignore[override]
         p = problem.norm_type or 1.0
         each = 8 * (3 * math.prod(problem.spatial) + 3 * math.prod(problem.out_spatial))
         for piece, cut in pieces(replace(problem, dtype=np.dtype(np.float64)), each):

@@ -16,7 +16,7 @@ from numconv.kernels.cpu import jit, simd
 from numconv.kernels.cpu import windows as win
 from numconv.kernels.cpu.max_pooling import NO_INDICES, compared_in, larger, lowest
 from numconv.kernels.cpu.memory import half_kind
-from numconv.kernels.cpu.pooling import PoolAlgorithm, estimate
+from numconv.kernels.cpu.pooling import Arrays, PoolAlgorithm, estimate
 from numconv.problem import PoolProblem
 
 # isort: off
@@ -114,9 +114,7 @@ class Direct(PoolAlgorithm):
     def cost(self, problem: PoolProblem) -> float:
         return 2 * estimate(problem)[1]
 
-    def run(
-        self, problem: PoolProblem, inputs: tuple[np.ndarray, ...], outputs: tuple[np.ndarray, ...]
-    ) -> None:
+    def run(self, problem: PoolProblem, inputs: Arrays, outputs: Arrays) -> None:  # type: ignore[override]
         x = inputs[0]
         indices = outputs[1].reshape(-1) if problem.indices else NO_INDICES
         kernel = direct(half_kind(x.dtype), compared_in(x.dtype), problem.indices)

@@ -17,7 +17,7 @@ import numpy as np
 from numconv.kernels.cpu import jit, simd
 from numconv.kernels.cpu import windows as win
 from numconv.kernels.cpu.memory import half_kind
-from numconv.kernels.cpu.pooling import PoolAlgorithm, estimate
+from numconv.kernels.cpu.pooling import Arrays, PoolAlgorithm, estimate
 from numconv.problem import HALF, PoolProblem
 
 # isort: off
@@ -202,9 +202,7 @@ class Separable(PoolAlgorithm):
     def cost(self, problem: PoolProblem) -> float:
         return 2 * estimate(problem)[0]
 
-    def run(
-        self, problem: PoolProblem, inputs: tuple[np.ndarray, ...], outputs: tuple[np.ndarray, ...]
-    ) -> None:
+    def run(self, problem: PoolProblem, inputs: Arrays, outputs: Arrays) -> None:  # type: ignore[override]
         x = inputs[0]
         indices = outputs[1].reshape(-1) if problem.indices else NO_INDICES
         kernel = separable(half_kind(x.dtype), compared_in(x.dtype), problem.indices)

@@ -18,6 +18,8 @@ from numconv.kernels.cpu.memory import flat
 from numconv.options import options
 from numconv.problem import LAST, PoolProblem
 
+Arrays = tuple[np.ndarray, ...]
+
 
 class PoolAlgorithm(Algorithm):
     """How a pooling, one of its gradients or an unpooling is computed.
@@ -39,9 +41,7 @@ class PoolAlgorithm(Algorithm):
     =====================  ==============================  =====================
     """
 
-    def run(  # type: ignore[override]
-        self, problem: PoolProblem, inputs: tuple[np.ndarray, ...], outputs: tuple[np.ndarray, ...]
-    ) -> None:
+    def run(self, problem: PoolProblem, inputs: Arrays, outputs: Arrays) -> None:  # type: ignore[override]
         """Compute into `outputs`."""
         raise NotImplementedError
 
@@ -89,6 +89,8 @@ def estimate(problem: PoolProblem) -> tuple[float, float]:
         separable = 0.06 * rows * above * sources[row] + results * (0.4 + 0.2 * taps[row])
         direct = results * (0.4 + 0.2 * math.prod(taps))
     else:
-        separable = rows * (60 + 1.6 * taps[row] + above * (8 + 0.06 * sources[row])) + results * (0.6 + 0.12 * taps[row])
+        separable = rows * (60 + 1.6 * taps[row] + above * (8 + 0.06 * sources[row])) + results * (
+            0.6 + 0.12 * taps[row]
+        )
         direct = results * (12 + above * (4 + 0.14 * taps[row]))
     return separable * 1e-9, direct * 1e-9

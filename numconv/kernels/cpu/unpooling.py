@@ -17,7 +17,7 @@ import numpy as np
 
 from numconv.kernels.cpu import jit, simd
 from numconv.kernels.cpu.memory import element_strides, flat, half_kind
-from numconv.kernels.cpu.pooling import PoolAlgorithm, pieces
+from numconv.kernels.cpu.pooling import Arrays, PoolAlgorithm, pieces
 from numconv.problem import HALF, LAST, PoolProblem
 
 CHANNELS = 32  # of a block, where they lie next to each other
@@ -106,7 +106,7 @@ class _Moved(PoolAlgorithm):
 class MaxGradient(_Moved):
     """Every element of the gradient goes where its maximum came from; half types are summed in float32."""
 
-    def run(self, problem: PoolProblem, inputs: tuple[np.ndarray, ...], outputs: tuple[np.ndarray, ...]) -> None:
+    def run(self, problem: PoolProblem, inputs: Arrays, outputs: Arrays) -> None:  # type: ignore[override]
         (indices, grad_output), (out,) = inputs, outputs
         if problem.dtype.name not in HALF:
             _launch("add", problem, grad_output, indices, out)
@@ -120,12 +120,12 @@ class MaxGradient(_Moved):
 class Unpool(_Moved):
     """Every element goes to its index."""
 
-    def run(self, problem: PoolProblem, inputs: tuple[np.ndarray, ...], outputs: tuple[np.ndarray, ...]) -> None:
+    def run(self, problem: PoolProblem, inputs: Arrays, outputs: Arrays) -> None:  # type: ignore[override]
         _launch("put", problem, _bits(inputs[0]), inputs[1], _bits(outputs[0]))
 
 
 class UnpoolGradient(_Moved):
     """Every element is read at its index."""
 
-    def run(self, problem: PoolProblem, inputs: tuple[np.ndarray, ...], outputs: tuple[np.ndarray, ...]) -> None:
+    def run(self, problem: PoolProblem, inputs: Arrays, outputs: Arrays) -> None:  # type: ignore[override]
         _launch("take", problem, _bits(outputs[0]), inputs[0], _bits(np.ascontiguousarray(inputs[1])))
