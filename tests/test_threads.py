@@ -49,10 +49,11 @@ def scale(factor):
 
 x = np.arange(4000.0)
 
-def right(workers=4, factor=3):
-    out = np.zeros_like(x)
-    scale(factor)(workers, len(x), x, out)
-    return bool((out == factor * x).all())
+def right(workers=4, factor=3, dtype=float):
+    given = x.astype(dtype)
+    out = np.zeros_like(given)
+    scale(factor)(workers, len(x), given, out)
+    return bool((out == factor * given).all())
 
 @numba.njit(parallel=True)
 def users_own(x):
@@ -100,10 +101,11 @@ def test_many_threads_at_once(program, layer):
     code = """
 answers = [in_threads(*[right] * 8)]                  # none has started the layer
 answers += [in_threads(*[right] * 6, lambda: bool(users_own(x) == x.sum())), right(1), right(50)]
+answers += [in_threads(*[lambda dtype=dtype: right(dtype=dtype) for dtype in ("f4", "f8", "i4", "i8") * 2])]
 print(json.dumps([answers, jit.threading_layer()]))
 """
     answers, used = program(code, layer)
-    assert answers == [True] * 4
+    assert answers == [True] * 5
     assert used == {"workqueue": "python"}.get(layer, layer)
 
 

@@ -36,7 +36,6 @@ from llvmlite.binding import address_of_symbol
 from numba.core import config, sigutils
 from numba.core.caching import NullCache
 from numba.core.compiler import CompileResult
-from numba.core.runtime import rtsys
 from numba.core.serialize import dumps
 
 from numconv.options import LOADED_AT
@@ -204,7 +203,6 @@ def _prepared(symbols: list[str], target_context: Any) -> bool:
 
     To refresh the context, as Numba's cache does, takes 0.3 s (it imports scipy.linalg) and is hardly ever needed.
     """
-    rtsys.initialize(target_context)
     if not all(map(address_of_symbol, symbols)):
         target_context.refresh()
     return all(map(address_of_symbol, symbols))

@@ -118,8 +118,8 @@ class Kernel:
             return
         status = launch(*self._entry, workers, items, *arrays)
         if status > 1:
-            self._entry = self._find(status, arrays), status
-            status = launch(*self._entry, workers, items, *arrays)
+            entry = self._entry = self._find(status, arrays), status
+            status = launch(*entry, workers, items, *arrays)
         if status:
             self.serial(0, items, 0, *arrays)  # raises what a worker raised
             raise RuntimeError(f"{self.name} failed on one of {workers} workers")
