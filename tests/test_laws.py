@@ -215,3 +215,31 @@ def test_two_convolutions_are_one_with_the_convolved_kernel(problem, height, wid
     once = nc.conv2d(x, joined, padding="full")
     scale = nc.conv2d(nc.conv2d(np.abs(x), np.abs(first), padding="full"), np.abs(second), padding="full").max()
     near(once, twice, scale)
+
+
+@st.composite
+def shapes(draw, count):
+    """Shapes of one number of axes, one to three."""
+    ndim = draw(st.integers(1, 3))
+    return [tuple(draw(st.integers(1, (30, 9, 5)[ndim - 1])) for _ in range(ndim)) for _ in range(count)]
+
+
+@examples
+@given(shapes(3))
+def test_convolve_is_commutative_associative_and_distributive(three):
+    a, b, c = arrays_like(*three, np.float64)
+    (d,) = arrays_like(three[2], np.float64)
+    scale = nc.convolve(nc.convolve(np.abs(a), np.abs(b)), np.abs(c) + np.abs(d)).max()
+    near(nc.convolve(a, b), nc.convolve(b, a), scale)
+    near(nc.convolve(nc.convolve(a, b), c), nc.convolve(a, nc.convolve(b, c)), scale)
+    near(nc.convolve(a, c + d), nc.convolve(a, c) + nc.convolve(a, d), scale)
+    one = np.ones((1,) * a.ndim)
+    near(nc.convolve(a, one), a, scale)
+
+
+@examples
+@given(shapes(2))
+def test_correlate_is_convolve_with_the_kernel_turned_round(two):
+    a, v = arrays_like(*two, np.float64)
+    turned = v[(slice(None, None, -1),) * v.ndim]
+    near(nc.correlate(a, v, "full"), nc.convolve(a, turned, "full"), nc.convolve(np.abs(a), np.abs(turned)).max())
