@@ -4,7 +4,12 @@ Importing it loads NumPy and nothing else; the first call of a kernel loads Numb
 """
 
 from numconv import kernels
-from numconv.algorithm import Algorithm, algorithms, register, using
+from numconv.algorithm import (
+    Algorithm,
+    algorithms,
+    register,
+    using,
+)
 from numconv.ops.activation import (
     elu,
     gelu,
@@ -35,14 +40,94 @@ from numconv.ops.convolution import (
     plan,
     separable_conv2d,
 )
-from numconv.ops.filtering import filter, separate
-from numconv.ops.linear import linear
-from numconv.ops.matrix import convolution_matrix
-from numconv.ops.normalisation import batch_norm, dropout, group_norm, layer_norm, local_response_norm
-from numconv.ops.resampling import channel_shuffle, fold, interpolate, pad, pixel_shuffle, pixel_unshuffle, unfold
-from numconv.ops.signal import convolve, correlate
-from numconv.options import get_num_threads, options, set_num_threads
-from numconv.plan import Plan
+from numconv.ops.filtering import (
+    filter,
+    separate,
+)
+from numconv.ops.linear import (
+    linear,
+)
+from numconv.ops.matrix import (
+    convolution_matrix,
+)
+from numconv.ops.normalisation import (
+    batch_norm,
+    dropout,
+    group_norm,
+    layer_norm,
+    local_response_norm,
+)
+from numconv.ops.pooling import (
+    adaptive_avg_pool1d,
+    adaptive_avg_pool2d,
+    adaptive_avg_pool3d,
+    adaptive_max_pool1d,
+    adaptive_max_pool2d,
+    adaptive_max_pool3d,
+    avg_pool1d,
+    avg_pool2d,
+    avg_pool3d,
+    global_avg_pool,
+    global_max_pool,
+    lp_pool1d,
+    lp_pool2d,
+    lp_pool3d,
+    max_pool1d,
+    max_pool2d,
+    max_pool3d,
+    max_unpool1d,
+    max_unpool2d,
+    max_unpool3d,
+    weighted_avg_pool1d,
+    weighted_avg_pool2d,
+    weighted_avg_pool3d,
+)
+from numconv.ops.pooling_gradients import (
+    adaptive_avg_pool1d_input,
+    adaptive_avg_pool2d_input,
+    adaptive_avg_pool3d_input,
+    adaptive_max_pool1d_input,
+    adaptive_max_pool2d_input,
+    adaptive_max_pool3d_input,
+    avg_pool1d_input,
+    avg_pool2d_input,
+    avg_pool3d_input,
+    global_avg_pool_input,
+    global_max_pool_input,
+    lp_pool1d_input,
+    lp_pool2d_input,
+    lp_pool3d_input,
+    max_pool1d_input,
+    max_pool2d_input,
+    max_pool3d_input,
+    max_unpool1d_input,
+    max_unpool2d_input,
+    max_unpool3d_input,
+    weighted_avg_pool1d_input,
+    weighted_avg_pool2d_input,
+    weighted_avg_pool3d_input,
+)
+from numconv.ops.resampling import (
+    channel_shuffle,
+    fold,
+    interpolate,
+    pad,
+    pixel_shuffle,
+    pixel_unshuffle,
+    unfold,
+)
+from numconv.ops.signal import (
+    convolve,
+    correlate,
+)
+from numconv.options import (
+    get_num_threads,
+    options,
+    set_num_threads,
+)
+from numconv.plan import (
+    Plan,
+)
 from numconv.problem import (
     ConvProblem,
     PoolProblem,
@@ -52,3 +137,110 @@ from numconv.problem import (
 )
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Algorithm",
+    "ConvProblem",
+    "Plan",
+    "PoolProblem",
+    "adaptive_avg_pool1d",
+    "adaptive_avg_pool1d_input",
+    "adaptive_avg_pool2d",
+    "adaptive_avg_pool2d_input",
+    "adaptive_avg_pool3d",
+    "adaptive_avg_pool3d_input",
+    "adaptive_max_pool1d",
+    "adaptive_max_pool1d_input",
+    "adaptive_max_pool2d",
+    "adaptive_max_pool2d_input",
+    "adaptive_max_pool3d",
+    "adaptive_max_pool3d_input",
+    "algorithms",
+    "avg_pool1d",
+    "avg_pool1d_input",
+    "avg_pool2d",
+    "avg_pool2d_input",
+    "avg_pool3d",
+    "avg_pool3d_input",
+    "batch_norm",
+    "channel_shuffle",
+    "conv1d",
+    "conv1d_input",
+    "conv1d_weight",
+    "conv2d",
+    "conv2d_input",
+    "conv2d_weight",
+    "conv3d",
+    "conv3d_input",
+    "conv3d_weight",
+    "conv_output_shape",
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "conv_transpose3d",
+    "conv_transpose_output_shape",
+    "convolution_matrix",
+    "convolve",
+    "correlate",
+    "dropout",
+    "elu",
+    "explain",
+    "filter",
+    "fold",
+    "gelu",
+    "get_num_threads",
+    "global_avg_pool",
+    "global_avg_pool_input",
+    "global_max_pool",
+    "global_max_pool_input",
+    "group_norm",
+    "hardswish",
+    "interpolate",
+    "kernels",
+    "layer_norm",
+    "leaky_relu",
+    "linear",
+    "local_response_norm",
+    "log_softmax",
+    "lp_pool1d",
+    "lp_pool1d_input",
+    "lp_pool2d",
+    "lp_pool2d_input",
+    "lp_pool3d",
+    "lp_pool3d_input",
+    "max_pool1d",
+    "max_pool1d_input",
+    "max_pool2d",
+    "max_pool2d_input",
+    "max_pool3d",
+    "max_pool3d_input",
+    "max_unpool1d",
+    "max_unpool1d_input",
+    "max_unpool2d",
+    "max_unpool2d_input",
+    "max_unpool3d",
+    "max_unpool3d_input",
+    "options",
+    "pad",
+    "pixel_shuffle",
+    "pixel_unshuffle",
+    "plan",
+    "receptive_field",
+    "register",
+    "relu",
+    "relu6",
+    "separable_conv2d",
+    "separate",
+    "set_num_threads",
+    "sigmoid",
+    "silu",
+    "softmax",
+    "tanh",
+    "unfold",
+    "using",
+    "weighted_avg_pool1d",
+    "weighted_avg_pool1d_input",
+    "weighted_avg_pool2d",
+    "weighted_avg_pool2d_input",
+    "weighted_avg_pool3d",
+    "weighted_avg_pool3d_input",
+]

@@ -86,7 +86,7 @@ class FunctionAlgorithm(Algorithm):
     def cost(self, problem: Any) -> float:
         return problem.flops / 1e9
 
-    def run(self, problem, packed, x, bias, residual, out, workspace):  # type: ignore[no-untyped-def]
+    def run(self, problem, packed, x, bias, residual, out, workspace):
         from numconv.ops.activation import apply
 
         last = problem.layout_out != "channels_first"
@@ -195,7 +195,7 @@ def register(
     if not isinstance(algorithm, Algorithm):
         if not callable(algorithm):
             raise TypeError(f"algorithm must be an Algorithm or a function, got {type(algorithm).__name__}")
-        algorithm = FunctionAlgorithm(name or getattr(algorithm, "__name__", "custom"), algorithm)
+        algorithm = FunctionAlgorithm(str(name or getattr(algorithm, "__name__", "custom")), algorithm)
     elif name is not None:
         algorithm.name = name
     if not algorithm.name:

@@ -104,7 +104,7 @@ def check_apart(out: np.ndarray, inputs: dict[str, Any]) -> None:
         if name == "residual" and _same_elements(out, other):
             continue
         try:
-            overlap = np.shares_memory(out, other, max_work=100_000)
+            overlap = np.shares_memory(out, other, max_work=100_000)  # type: ignore[arg-type]
         except np.exceptions.TooHardError:
             overlap = True
         if overlap:

@@ -94,12 +94,12 @@ def _run(
         )  # fmt: skip
         call = _calls.get(key)
     except (AttributeError, TypeError):  # lists in place of arrays or tuples: checked below
-        key = call = None
+        key, call = (), None
     if call is None:
         x, weight = as_array("x", x), as_array("weight", weight)
         bias = None if bias is None else as_array("bias", bias)
         call = _checked(operation, x, weight, bias, arguments, residual is not None, algorithm)
-        if key is not None:
+        if key:
             if len(_calls) >= _LIMIT:
                 _calls.clear()
             _calls[key] = call
@@ -109,7 +109,7 @@ def _run(
     if out is None:
         out = np.empty(call.shape, problem.dtype)
     else:
-        check_out(out, call.shape, problem.dtype, dict(x=x, weight=weight, bias=bias, residual=residual))
+        check_out(out, call.shape, problem.dtype, {"x": x, "weight": weight, "bias": bias, "residual": residual})
     if out.size == 0:
         return out
     target = out
@@ -163,10 +163,10 @@ def _conv(
         if isinstance(out, np.ndarray) and isinstance(x, np.ndarray):
             check_apart(out, {"x": x})
         x, padding = _padded(ndim, x, weight, stride, padding, dilation, data_format, padding_mode)
-    arguments = dict(
-        stride=stride, padding=padding, dilation=dilation, groups=groups, data_format=data_format,
-        activation=activation, precision=precision,
-    )  # fmt: skip
+    arguments = {
+        "stride": stride, "padding": padding, "dilation": dilation, "groups": groups, "data_format": data_format,
+        "activation": activation, "precision": precision,
+    }  # fmt: skip
     return _run(f"conv{ndim}d", x, weight, bias, arguments, residual, algorithm, out)
 
 
@@ -278,10 +278,10 @@ def _conv_transpose(
     dilation: Any, output_size: Any, data_format: str | None, activation: Any, residual: Any, algorithm: str,
     precision: str, out: np.ndarray | None,
 ) -> np.ndarray:  # fmt: skip
-    arguments = dict(
-        stride=stride, padding=padding, output_padding=output_padding, groups=groups, dilation=dilation,
-        output_size=output_size, data_format=data_format, activation=activation, precision=precision,
-    )  # fmt: skip
+    arguments = {
+        "stride": stride, "padding": padding, "output_padding": output_padding, "groups": groups, "dilation": dilation,
+        "output_size": output_size, "data_format": data_format, "activation": activation, "precision": precision,
+    }  # fmt: skip
     return _run(f"conv_transpose{ndim}d", x, weight, bias, arguments, residual, algorithm, out)
 
 
@@ -409,9 +409,14 @@ def _input_gradient(
     ndim: int, input_size: Any, weight: Any, grad_output: Any, stride: Any, padding: Any, dilation: Any, groups: Any,
     data_format: str | None, algorithm: str, precision: str, out: np.ndarray | None,
 ) -> np.ndarray:  # fmt: skip
-    arguments = dict(
-        stride=stride, padding=padding, dilation=dilation, groups=groups, data_format=data_format, precision=precision
-    )
+    arguments = {
+        "stride": stride,
+        "padding": padding,
+        "dilation": dilation,
+        "groups": groups,
+        "data_format": data_format,
+        "precision": precision,
+    }
     known = ("weight", weight)
     return _gradient(f"conv{ndim}d_input", ("input_size", input_size), known, grad_output, arguments, algorithm, out)
 
@@ -420,9 +425,14 @@ def _weight_gradient(
     ndim: int, input: Any, weight_size: Any, grad_output: Any, stride: Any, padding: Any, dilation: Any, groups: Any,
     data_format: str | None, algorithm: str, precision: str, out: np.ndarray | None,
 ) -> np.ndarray:  # fmt: skip
-    arguments = dict(
-        stride=stride, padding=padding, dilation=dilation, groups=groups, data_format=data_format, precision=precision
-    )
+    arguments = {
+        "stride": stride,
+        "padding": padding,
+        "dilation": dilation,
+        "groups": groups,
+        "data_format": data_format,
+        "precision": precision,
+    }
     known = ("input", input)
     return _gradient(f"conv{ndim}d_weight", ("weight_size", weight_size), known, grad_output, arguments, algorithm, out)
 

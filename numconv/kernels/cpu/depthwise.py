@@ -103,7 +103,8 @@ def correlate(rows, vectors, dtype, half):
     add, activate, store = epilogue.add_run(half), epilogue.activate_run(), epilogue.store_run(half, dtype)
 
     def body(
-        start, stop, worker, x, packed, bias, residual, out, workspace, header, phases, taps, places, blocking, parameter
+        start, stop, worker, x, packed, bias, residual, out, workspace, header, phases, taps, places, blocking,
+        parameter,
     ):  # fmt: skip
         # Locals, since a store to the workspace could change the header for all that the compiler knows.
         sources, channels, groups = header[geo.S], header[geo.R], header[geo.GROUPS]
@@ -136,8 +137,10 @@ def correlate(rows, vectors, dtype, half):
             for s in range(sources):
                 at = header[geo.X_0] + n * x_n + (g * sources + s) * x_c
                 copied(workspace, strips + s * size, x, at, header, blocking, in_d, in_h, in_w)
-            start_d, start_h, start_w = phases[phase, geo.START_D], phases[phase, geo.START_H], phases[phase, geo.START_W]
-            o = header[geo.OUT_0] + n * header[geo.OUT_N] + g * channels * out_c + t_d * out_d + t_h * out_h + t_w * out_w
+            start_d, start_h = phases[phase, geo.START_D], phases[phase, geo.START_H]
+            start_w = phases[phase, geo.START_W]
+            o = header[geo.OUT_0] + n * header[geo.OUT_N] + g * channels * out_c
+            o += t_d * out_d + t_h * out_h + t_w * out_w
             o += start_d * header[geo.OUT_D] + start_h * header[geo.OUT_H] + start_w * header[geo.OUT_W]
             more = header[geo.RESIDUAL_0] + n * header[geo.RESIDUAL_N] + g * channels * more_c
             more += start_d * header[geo.RESIDUAL_D] + start_h * header[geo.RESIDUAL_H]
@@ -240,7 +243,8 @@ def blocking(problem: ConvProblem) -> Blocking:
     size_of = accumulator_dtype(problem.dtype).itemsize / 4
     work = phase_size * len(swept.taps) / max(len(swept.phases), 1) * swept.source_channels * tiles * rows
     contiguous = problem.layout_in != LAST or problem.ci == stride[2] == 1
-    each = work * size_of / (30e9 if rows == 1 else 75e9) + size * swept.source_channels * (4e-10 if contiguous else 15e-10)
+    each = work * size_of / (30e9 if rows == 1 else 75e9)
+    each += size * swept.source_channels * (4e-10 if contiguous else 15e-10)
     return Blocking(
         rows, vectors, table, np.ascontiguousarray(places, np.int64), items * strips,
         swept.source_channels * size + (rows + 1) * vectors * lanes,
@@ -279,12 +283,12 @@ class Depthwise(Algorithm):
         kernel(workers, problem.groups, flat(weight)[0], packed, swept.fixed_header, swept.phases, swept.taps)
         return packed
 
-    def run(self, problem, packed, x, bias, residual, out, workspace):  # type: ignore[no-untyped-def]
+    def run(self, problem, packed, x, bias, residual, out, workspace):
         cut, swept = blocking(problem), geo.sweep(problem)
         given = geo.operands(problem, x, bias, residual, out)
         kernel = correlate(cut.rows, cut.vectors, swept.kind, swept.half)
         workers = min(jit.workers(cut.seconds), max(cut.items, 1))
         kernel(
-            workers, cut.items, given.x, packed, given.bias, given.residual, given.out, workspace.view(swept.accumulator),
-            given.header, swept.phases, swept.taps, cut.places, cut.table, given.parameter,
+            workers, cut.items, given.x, packed, given.bias, given.residual, given.out,
+            workspace.view(swept.accumulator), given.header, swept.phases, swept.taps, cut.places, cut.table, given.parameter,
         )  # fmt: skip

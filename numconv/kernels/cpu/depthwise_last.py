@@ -16,7 +16,6 @@ import numpy as np
 from numconv.algorithm import Algorithm
 from numconv.kernels.cpu import epilogue, jit, simd
 from numconv.kernels.cpu import sweep as geo
-from numconv.kernels.cpu.memory import flat
 from numconv.problem import LAST, ConvProblem
 
 TILE, VECTORS = 4, 4
@@ -126,7 +125,7 @@ class DepthwiseLast(Algorithm):
         """weight[tap, channel]"""
         return np.ascontiguousarray(weight.reshape(problem.groups, -1).T).reshape(-1)
 
-    def run(self, problem, packed, x, bias, residual, out, workspace):  # type: ignore[no-untyped-def]
+    def run(self, problem, packed, x, bias, residual, out, workspace):
         swept = geo.sweep(problem)
         if x.strides[-1] != x.itemsize:
             x = np.ascontiguousarray(x)

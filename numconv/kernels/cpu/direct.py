@@ -42,7 +42,8 @@ def correlate(sums_in, half):
     def body(start, stop, worker, x, weight, bias, residual, out, header, phases, taps, parameter, rows_of_image):
         sums = buffer()
         rows, channels = rows_of_image[0], header[geo.GROUPS] * header[geo.R]
-        step, x_c, over_s, sources = header[geo.STRIDE_W] * header[geo.X_W], header[geo.X_C], header[geo.WEIGHT_S], header[geo.S]
+        step, x_c = header[geo.STRIDE_W] * header[geo.X_W], header[geo.X_C]
+        over_s, sources = header[geo.WEIGHT_S], header[geo.S]
         for item in range(start, stop):
             rest, place = divmod(item, rows)
             n, channel = divmod(rest, channels)
@@ -137,7 +138,7 @@ class Direct(Algorithm):
         rows = swept.rows * problem.n * problem.groups * swept.result_channels
         return 2e-6 + taps + rows * math.prod(problem.kernel) * swept.source_channels * 8e-9 / max(len(swept.phases), 1)
 
-    def run(self, problem, packed, x, bias, residual, out, workspace):  # type: ignore[no-untyped-def]
+    def run(self, problem, packed, x, bias, residual, out, workspace):
         swept = geo.sweep(problem)
         given = geo.operands(problem, x, bias, residual, out)
         kernel = correlate(sum_dtype(problem.dtype), swept.half)
@@ -160,7 +161,7 @@ class DirectWeight(Algorithm):
         contiguous = problem.layout_in != "channels_last" or problem.ci == problem.co == 1
         return 2e-6 + problem.flops / (8e9 if contiguous else 1e9) + rows * 8e-9
 
-    def run(self, problem, packed, x, bias, residual, out, workspace):  # type: ignore[no-untyped-def]
+    def run(self, problem, packed, x, bias, residual, out, workspace):
         swept = geo.sweep(problem)
         given = geo.operands(problem, x, None, None, packed)
         kernel = dot(sum_dtype(problem.dtype), swept.half)

@@ -363,13 +363,13 @@ class Im2col(Algorithm):
         kernel(workers, items, flat(weight)[0], packed, swept.fixed_header, swept.phases, swept.taps)
         return packed
 
-    def run(self, problem, packed, x, bias, residual, out, workspace):  # type: ignore[no-untyped-def]
+    def run(self, problem, packed, x, bias, residual, out, workspace):
         problem, x, residual, out = geo.joined(problem, x, residual, out)
         cut, swept = blocking(problem), geo.sweep(problem)
         given = geo.operands(problem, x, bias, residual, out)
         kernel = multiply(cut.along, cut.rows, cut.vectors, swept.kind, swept.half)
         workers = min(jit.workers(cut.seconds), max(cut.items, 1))
         kernel(
-            workers, cut.items, given.x, packed, given.bias, given.residual, given.out, workspace.view(swept.accumulator),
-            given.header, swept.phases, swept.taps, cut.table, given.parameter,
+            workers, cut.items, given.x, packed, given.bias, given.residual, given.out,
+            workspace.view(swept.accumulator), given.header, swept.phases, swept.taps, cut.table, given.parameter,
         )  # fmt: skip

@@ -169,7 +169,7 @@ class Im2colWeight(Algorithm):
     def cost(self, problem: ConvProblem) -> float:
         return blocking(problem).seconds
 
-    def run(self, problem, packed, x, bias, residual, out, workspace):  # type: ignore[no-untyped-def]
+    def run(self, problem, packed, x, bias, residual, out, workspace):
         cut, swept = blocking(problem), geo.sweep(problem)
         given = geo.operands(problem, x, None, None, packed)
         kernel = multiply(cut.rows, cut.vectors, swept.kind, swept.half)

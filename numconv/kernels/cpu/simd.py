@@ -18,12 +18,13 @@ from collections.abc import Callable
 from typing import Any
 
 import numba
+import numba.extending
 import numpy as np
 from llvmlite import binding, ir
 from numba.core import cgutils, types
-from numba.extending import intrinsic
 from numba.np import arrayobj
 
+intrinsic: Any = numba.extending.intrinsic  # its stubs do not know that kernels call without the typing context
 # Terms added in registers before they join the sum in memory: at 128 a tile spends 2 % of its time on the memory.
 STEPS = 128
 
@@ -188,10 +189,8 @@ def channel_tile(positions: int, vectors: int) -> Any:
             )
             zero = ir.Constant(vector, [0.0] * lane_count)
             spread = _splat(builder, index_vector, values[10])
-            masks = [
-                builder.icmp_signed("<", ir.Constant(index_vector, list(range(v * lane_count, (v + 1) * lane_count))), spread)
-                for v in range(vectors)
-            ]
+            lane = [list(range(v * lane_count, (v + 1) * lane_count)) for v in range(vectors)]
+            masks = [builder.icmp_signed("<", ir.Constant(index_vector, numbers), spread) for numbers in lane]
 
             def masked(pointer: Any, v: int) -> Any:
                 place = builder.bitcast(builder.gep(pointer, [ir.Constant(index, v * lane_count)]), vector.as_pointer())
@@ -215,7 +214,8 @@ def channel_tile(positions: int, vectors: int) -> Any:
             following = []
             for p in range(positions):
                 here = builder.gep(x_at, [builder.mul(values[3], ir.Constant(index, p))])
-                following.append([_vector_fma(builder, vector, masked(here, v), factors[v], sums[p][v]) for v in range(vectors)])
+                products = zip(factors, sums[p], range(vectors))
+                following.append([_vector_fma(builder, vector, masked(here, v), f, s) for f, s, v in products])
             after = builder.add(k, ir.Constant(index, 1))
             k.add_incoming(after, loop)
             for p in range(positions):
@@ -299,8 +299,8 @@ def stack(count: int, dtype: str) -> Any:
             memory.align = 64
             size, length = context.get_constant(types.intp, kind.bitwidth // 8), context.get_constant(types.intp, count)
             array = context.make_array(signature.return_type)(context, builder)
-            one = [length], [size]
-            arrayobj.populate_array(array, memory, *(cgutils.pack_array(builder, n) for n in one), size, None)
+            shape, strides = cgutils.pack_array(builder, [length]), cgutils.pack_array(builder, [size])
+            arrayobj.populate_array(array, data=memory, shape=shape, strides=strides, itemsize=size, meminfo=None)
             return array._getvalue()
 
         return types.Array(kind, 1, "C")(), generate

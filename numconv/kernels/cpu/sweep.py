@@ -94,7 +94,9 @@ class Sweep:
         axes: list[list[tuple[int, int, list[tuple[int, int]]]]] = [[(0, 1, [(0, 0)])] for _ in range(missing)]
         axes += [_axis_phases(problem, axis) for axis in range(problem.ndim)]
         kernel = (1,) * missing + problem.kernel
-        phases, taps, rows = [], [], 0
+        phases: list[tuple[int, ...]] = []
+        taps: list[tuple[int, ...]] = []
+        rows = 0
         for d, h, w in itertools.product(*axes):
             here = [
                 (od, oh, ow, (kd * kernel[1] + kh) * kernel[2] + kw)
