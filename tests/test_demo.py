@@ -45,7 +45,9 @@ def test_the_pictures_are_what_they_say(demo):
     assert photo.shape == (300, 451, 3)
     blurred = read(folder, "gaussian")
     assert np.abs(np.diff(blurred, axis=1)).mean() < np.abs(np.diff(photo, axis=1)).mean() / 2
-    np.testing.assert_array_equal(blurred, read(folder, "gaussian-separable"))
+    np.testing.assert_allclose(
+        blurred, read(folder, "gaussian-separable"), atol=1.01 / 255
+    )  # one step where they round
     assert np.abs(np.diff(read(folder, "sharpen"), axis=1)).mean() > np.abs(np.diff(photo, axis=1)).mean()
     blocks = photo[:296, :448].reshape(37, 8, 56, 8, 3)
     shown = read(folder, "avg-pool")[::8, ::8]

@@ -17,7 +17,7 @@ import argparse
 import fnmatch
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -40,12 +40,13 @@ def run(options: argparse.Namespace) -> None:
         raise ValueError(f"PATTERN: no family or shape is called {options.pattern!r}")
     rounds, budget = (2, 0.02) if options.quick else (5, 0.1)
     columns = column_names([shape for _, shape in chosen])
-    print(line("shape", columns, "vs peer"))
+    widths = [max(len(name) + 2, 10) for name in (*columns, "vs peer")]
+    print(line("shape", (*columns, "vs peer"), widths))
     records = []
     for family, shape in chosen:
         timings = race_shape(shape, rounds, budget)
         cells = [cell(timings.get(name)) for name in columns]
-        print(line(f"{family}/{shape.name}", cells, ratio(timings)), flush=True)
+        print(line(f"{family}/{shape.name}", (*cells, ratio(timings)), widths), flush=True)
         figures = {name: vars(timing) for name, timing in timings.items()}
         records.append({"family": family, "shape": shape.name, "count": shape.count, "timings": figures})
     if options.json:
@@ -121,6 +122,6 @@ def cell(timing: Any) -> str:
     return f"{timing.seconds * 1e3:.3f}" if timing.seconds > 0 else "wrong"
 
 
-def line(name: str, cells: list[str], last: str) -> str:
+def line(name: str, cells: Sequence[str], widths: list[int]) -> str:
     """One line of the table."""
-    return f"{name:<34}" + "".join(f"{text:>14}" for text in (*cells, last))
+    return f"{name:<34}" + "".join(text.rjust(width) for text, width in zip(cells, widths, strict=True))

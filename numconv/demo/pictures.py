@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.resources
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -166,7 +167,7 @@ def make_pictures(photo: np.ndarray) -> Iterator[Picture]:
         expression = compile(step.code, step.name, "eval")
         result = eval(expression, names)  # the constant strings above; once to compile the kernels
         results[step.name] = result
-        seconds = fastest(lambda expression=expression: eval(expression, names), TIMED_SECONDS)
+        seconds = fastest(partial(eval, expression, names), TIMED_SECONDS)
         note = ""
         if step.name == "gaussian-separable":
             difference = np.abs(result - results["gaussian"]).max()
