@@ -19,7 +19,7 @@ pytest.importorskip("expecttest", reason=NEEDED)
 from torch.nn import functional as F  # noqa: E402
 from torch.testing._internal.common_methods_invocations import op_db  # noqa: E402
 
-pytestmark = pytest.mark.peers
+pytestmark = [pytest.mark.peers, pytest.mark.filterwarnings("ignore:Using padding='same' with even:UserWarning")]
 
 BOUND = {"float32": 5e-6, "complex64": 5e-6, "float64": 1e-12, "complex128": 1e-12}
 REAL = (torch.float32, torch.float64)
@@ -108,8 +108,13 @@ def assert_equal(got, expected, message):
 
 
 @pytest.fixture(autouse=True)
-def seed():
+def torch_state():
+    """A fixed seed; one thread, since two that wait for each other over tiny samples take ten times as long."""
+    threads = torch.get_num_threads()
     torch.manual_seed(0)
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def test_every_operation_has_samples():
@@ -234,3 +239,67 @@ def test_convolution_gradients(op, dtype):
         for_weight = getattr(nc, f"{name_of(op)}_weight")(x, weight.shape, g, **sample.kwargs)
         assert_close(for_input, expected[0], largest(scales[0]), f"input's gradient of {message}")
         assert_close(for_weight, expected[1], largest(scales[1]), f"weight's gradient of {message}")
+
+
+def pooling_gradient(op, sample, grad):
+    """Ours, for a sample given to PyTorch."""
+    name, x, arguments = name_of(op), to_numpy(sample.input), to_numpy(sample.args)
+    keywords = {name: to_numpy(value) for name, value in sample.kwargs.items()}
+    gradient = getattr(nc, f"{name}_input")
+    if name.startswith("avg"):
+        return gradient(x.shape, grad, *arguments, **keywords)
+    if name.startswith("adaptive_avg"):
+        return gradient(x.shape, grad)
+    if name.startswith("max_unpool"):
+        return gradient(x.shape, arguments[0], grad)
+    _, indices = getattr(nc, name)(x, *arguments[:1], **keywords | {"return_indices": True})
+    return gradient(x.shape, indices, grad)
+
+
+@pytest.mark.parametrize("op, dtype", cases(AVERAGES | MAXIMA, REAL))
+def test_pooling_gradients(op, dtype):
+    samples = list(op.sample_inputs("cpu", dtype, requires_grad=True))
+    assert samples
+    for i, sample in enumerate(samples):
+        message = f"sample {i}: {sample.summary()}"
+        result = theirs(op, sample)
+        result = result[0] if isinstance(result, tuple) else result
+        grad = torch.randn(result.shape, dtype=dtype)
+        (expected,), (scale,) = vjp(op, sample, grad), vjp(op, sample, grad.abs())
+        assert_close(pooling_gradient(op, sample, to_numpy(grad)), expected, largest(scale), message)
+
+
+DTYPES = pytest.mark.parametrize("dtype", REAL, ids=lambda dtype: str(dtype).removeprefix("torch."))
+
+
+def draw(low, high, n):
+    return torch.randint(low, high + 1, (n,)).tolist()
+
+
+@DTYPES
+def test_fold(dtype):  # op_db has no samples
+    for _ in range(20):
+        size, options = draw(5, 9, 2), (draw(1, 3, 2), draw(1, 2, 2), draw(0, 2, 2), draw(1, 3, 2))
+        x = torch.randn(F.unfold(torch.empty(2, 3, *size), *options).shape, dtype=dtype)
+        options = size, *options
+        scale = largest(to_numpy(F.fold(x.abs(), *options)))
+        assert_close(nc.fold(to_numpy(x), *options), to_numpy(F.fold(x, *options)), scale, f"fold{options}")
+
+
+@DTYPES
+@pytest.mark.parametrize("norm_type", [1, 2, 2.5, 3])
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_lp_pool(n, norm_type, dtype):  # op_db has no samples
+    theirs, ours, gradient = getattr(F, f"lp_pool{n}d"), getattr(nc, f"lp_pool{n}d"), getattr(nc, f"lp_pool{n}d_input")
+    for ceil_mode in (False, True) * 5:
+        x = torch.randn(2, 3, *draw(5, 9, n), dtype=dtype)
+        if norm_type not in (1, 2):  # a root of a negative number is NaN
+            x = x.abs()
+        kernel, stride = draw(1, 4, n), draw(1, 3, n)
+        options = norm_type, *((kernel, stride) if n > 1 else (*kernel, *stride)), ceil_mode
+        expected, message = theirs(x.requires_grad_(), *options), f"{options} on {x.shape}"
+        grad = torch.randn(expected.shape, dtype=dtype)
+        of_x = to_numpy(torch.autograd.grad(expected, x, grad)[0])
+        scale = largest(to_numpy(theirs(x.abs(), *options)))
+        assert_close(ours(to_numpy(x), *options), to_numpy(expected), scale, message)
+        assert_close(gradient(to_numpy(x), to_numpy(grad), *options), of_x, largest(of_x), f"gradient of {message}")
