@@ -213,6 +213,7 @@ def node_tests():
 
 
 CASES = node_tests()
+FOUR_DECIMALS = {"test_averagepool_2d_ceil_last_window_starts_on_pad"}  # input and output are written to them
 
 
 def ours(model, feeds):
@@ -235,7 +236,8 @@ def test_node(case):
         assert len(results) == len(outputs)
         for got, expected in zip(results, outputs):
             assert (got.dtype, got.shape) == (expected.dtype, expected.shape)
-            np.testing.assert_allclose(got, expected, case.rtol, case.atol)
+            bound = case.rtol if case.name in FOUR_DECIMALS else 5e-6
+            np.testing.assert_allclose(got, expected, 0, bound * np.abs(expected).max(initial=0))
 
 
 def problem(op, rng):
