@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from numconv.options import options
+from numconv.options import get_num_threads, options
 from numconv.problem import accumulator_dtype
 
 
@@ -28,14 +28,28 @@ class Algorithm:
     """
 
     name = ""
+    accepts: tuple[str, ...] = ()  # cases of lab/cases.py that must not be rejected (channels last)
 
     def rejects(self, problem: Any) -> str | None:
         """None, or a sentence that says why this problem is not taken."""
         return None
 
-    def workspace(self, problem: Any) -> int:
-        """Bytes that `run` needs, for as many threads as may work now."""
+    def worker_bytes(self, problem: Any) -> int:
+        """Bytes of workspace that each thread at work needs."""
         return 0
+
+    def items(self, problem: Any) -> int:
+        """Work items: no more threads than that can share the work."""
+        return 1
+
+    def workspace(self, problem: Any) -> int:
+        """Bytes that `run` gets: for as many threads as may work now, fewer where the workspace limit asks for it."""
+        each = self.worker_bytes(problem)
+        if each == 0:
+            return 0
+        room = options.workspace_limit - self.packed_bytes(problem)
+        threads = min(get_num_threads(), self.items(problem), (room if room > 0 else options.workspace_limit) // each)
+        return each * max(threads, 1)
 
     def packed_bytes(self, problem: Any) -> int:
         """Bytes that `prepare` allocates."""
@@ -245,7 +259,7 @@ def select(problem: Any, name: str = "auto", *, packed: bool = False) -> Algorit
     if name != "auto":
         for algorithm in entries:
             if algorithm.name == name:
-                reason = algorithm.rejects(problem)
+                reason = rejection(algorithm, problem, packed)
                 if reason is not None:
                     raise ValueError(f"algorithm {name!r} rejects this problem: {reason}")
                 return algorithm
@@ -257,17 +271,23 @@ def select(problem: Any, name: str = "auto", *, packed: bool = False) -> Algorit
     return best
 
 
+def rejection(algorithm: Algorithm, problem: Any, packed: bool = False) -> str | None:
+    """Why an algorithm cannot take a problem: its own sentence, or that one thread's workspace is above the limit."""
+    reason = algorithm.rejects(problem)
+    if reason is None:
+        need = algorithm.worker_bytes(problem) + (0 if packed else algorithm.packed_bytes(problem))
+        if need > options.workspace_limit:
+            reason = f"needs {need} bytes of workspace, above the limit of {options.workspace_limit}"
+    return reason
+
+
 def candidates(problem: Any, *, packed: bool = False) -> list[tuple[Algorithm, float, str | None]]:
     """(algorithm, estimated seconds, None or why it is not chosen automatically), in the order of the table."""
     optional = {id(a) for a, default in _registered.get((problem.operation, problem.device), ()) if not default}
     found: list[tuple[Algorithm, float, str | None]] = []
     for algorithm in table(problem.operation, problem.device):
-        reason = algorithm.rejects(problem)
-        if reason is None:
-            need = algorithm.workspace(problem) + (0 if packed else algorithm.packed_bytes(problem))
-            if need > options.workspace_limit and need > 0:
-                reason = f"needs {need} bytes of workspace, above the limit of {options.workspace_limit}"
-            elif id(algorithm) in optional:
-                reason = "registered without default=True: it runs where it is named"
+        reason = rejection(algorithm, problem, packed)
+        if reason is None and id(algorithm) in optional:
+            reason = "registered without default=True: it runs where it is named"
         found.append((algorithm, algorithm.cost(problem) if reason is None else float("inf"), reason))
     return found

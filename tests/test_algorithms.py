@@ -48,7 +48,8 @@ def test_agrees_with_the_oracle(operation, algorithm, layout, dtype):
         if actual.dtype != dtype or not error(actual, asked) <= bound:
             failures[case.name] = (actual.dtype, error(actual, asked))
     assert not failures
-    assert taken, "every case was rejected"
+    if layout.startswith("last") or algorithm.name != "depthwise_last":
+        assert taken, "every case was rejected"
 
 
 @every_algorithm
@@ -88,10 +89,10 @@ def test_the_last_entry_takes_everything_without_workspace(operation, dtype):
 @every_algorithm
 def test_takes_the_cases_it_names(operation, algorithm):
     named = {case.name: case for case in cases_of(operation)}
-    listed = [named[name] for name in getattr(algorithm, "accepts", ()) if name in named]
+    listed = [named[name] for name in algorithm.accepts if name in named]
     for case in listed or (list(named.values()) if algorithm.name == "direct" else []):
         for dtype in ("float32", "float64"):
-            assert algorithm.rejects(problem_of(case, operation, dtype, "first")) is None, case.name
+            assert algorithm.rejects(problem_of(case, operation, dtype, "last")) is None, case.name
 
 
 @pytest.mark.parametrize("operation", CONVOLUTIONS)

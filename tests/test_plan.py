@@ -78,7 +78,8 @@ def test_residual_and_out():
 def test_a_plan_copies_its_weight_and_bias():
     for algorithm in nc.algorithms("conv2d"):
         x, weight, bias = layer(ci=1, co=1)
-        plan = nc.plan("conv2d", x.shape, weight, bias, algorithm=algorithm)
+        x = x.reshape(*x.shape[:1], *x.shape[2:], 1)  # channels last: every algorithm takes it
+        plan = nc.plan("conv2d", x.shape, weight, bias, algorithm=algorithm, data_format="NHWC")
         before = plan(x)
         weight[...], bias[...] = np.nan, np.nan
         assert_array_equal(plan(x), before)

@@ -158,6 +158,8 @@ CONV = (
     _conv("depthwise_multiplied", "depthwise multiplier", (1, 6, 7, 10), 18, 3, padding=1, groups=6),
     _conv("depthwise_1d", "depthwise", (2, 7, 40), 7, 4, padding=((3, 0),), groups=7),
     _conv("depthwise_3d", "depthwise", (1, 5, 4, 5, 6), 10, 3, padding=1, groups=5),
+    _conv("depthwise_3d_single", "depthwise", (2, 18, 3, 6, 7), 18, (2, 3, 3), padding=1, stride=(1, 2, 1), groups=18),
+    _conv("depthwise_wide", "depthwise", (1, 70, 6, 11), 70, 3, padding=1, groups=70),
     # degenerate
     _conv("one_pixel", "pixel", (1, 1, 1, 1), 1, 1),
     _conv("one_pixel_padded", "pixel padding", (2, 3, 1, 1), 4, 3, padding=1),
@@ -203,6 +205,8 @@ CONV = (
     _transposed("transposed_no_images", "empty", (0, 3, 4, 5), 2, 3, 2),
     _transposed("transposed_1d", "", (2, 4, 17), 5, 6, 3, ((2, 1),)),
     _transposed("transposed_3d", "", (1, 3, 3, 4, 5), 4, (2, 3, 2), (1, 2, 2), (0, 1, 0), (0, 1, 0)),
+    _transposed("transposed_3d_depthwise", "depthwise", (2, 9, 2, 3, 4), 9, 3, 2, 1, groups=9),
+    _transposed("transposed_1d_depthwise", "depthwise", (2, 9, 7), 9, 5, 2, 1, groups=9),
     _transposed("transposed_large", "large", (1, 24, 12, 13), 20, 4, 2, 1),
 )  # fmt: skip
 

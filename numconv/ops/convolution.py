@@ -88,8 +88,9 @@ def _run(
     """A forward or transposed convolution; `arguments` are those of `ConvProblem.make`."""
     try:
         key = (
-            operation, x.shape, x.dtype, x.strides, weight.shape, weight.dtype, weight.flags.c_contiguous,
-            None if bias is None else (bias.shape, bias.dtype), None if residual is None else residual.dtype,
+            operation, x.shape, x.dtype, x.strides, weight.shape, weight.dtype, weight.flags.num,
+            x.flags.num, None if bias is None else (bias.shape, bias.dtype),
+            None if residual is None else residual.dtype,
             *arguments.values(), *map(type, arguments.values()), algorithm, forced(), options.version,
         )  # fmt: skip
         call = _calls.get(key)

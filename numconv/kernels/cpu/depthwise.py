@@ -23,10 +23,10 @@ from numconv.algorithm import Algorithm
 from numconv.kernels.cpu import epilogue, jit, simd
 from numconv.kernels.cpu import sweep as geo
 from numconv.kernels.cpu.memory import aligned, flat
-from numconv.options import get_num_threads
 from numconv.problem import LAST, ConvProblem, accumulator_dtype, remembered
 
 STRIP = 1 << 16  # numbers in the strips of an item: 256 KB in float32
+FAR = 1 << 20  # widest kernel, dilation included
 FEW = 16  # most source channels of a group
 STEPS = simd.STEPS
 # Of the blocking, an array: the axis that is cut and its positions in a strip, strips of a phase, the lowest offset
@@ -256,6 +256,7 @@ class Depthwise(Algorithm):
     """Forward and input pass of groups with few source channels."""
 
     name = "depthwise"
+    accepts = ("depthwise_3x3", "depthwise_5x5_strided", "depthwise_7x7", "depthwise_1d", "depthwise_3d", "one_pixel")
 
     def rejects(self, problem: ConvProblem) -> str | None:
         if accumulator_dtype(problem.dtype).name not in ("float32", "float64"):
@@ -263,11 +264,18 @@ class Depthwise(Algorithm):
         sources = geo.sweep(problem).source_channels
         if sources > FEW:
             return f"a group has {sources} source channels: at most {FEW} are swept in place"
+        extents = [(k - 1) * d + 1 for k, d in zip(problem.kernel, problem.dilation)]
+        if problem.direction == "forward" and any(s > e for s, e in zip(problem.stride, extents)):
+            return f"stride {problem.stride} skips what a strip would copy: the kernel is {tuple(extents)} wide"
+        if max(extents) > FAR:
+            return f"the kernel is {tuple(extents)} wide: a strip holds at most {FAR}"
         return None
 
-    def workspace(self, problem: ConvProblem) -> int:
-        cut = blocking(problem)
-        return min(get_num_threads(), max(cut.items, 1)) * cut.workspace * accumulator_dtype(problem.dtype).itemsize
+    def worker_bytes(self, problem: ConvProblem) -> int:
+        return blocking(problem).workspace * accumulator_dtype(problem.dtype).itemsize
+
+    def items(self, problem: ConvProblem) -> int:
+        return blocking(problem).items
 
     def packed_bytes(self, problem: ConvProblem) -> int:
         return blocking(problem).packed * accumulator_dtype(problem.dtype).itemsize
@@ -287,8 +295,9 @@ class Depthwise(Algorithm):
         cut, swept = blocking(problem), geo.sweep(problem)
         given = geo.operands(problem, x, bias, residual, out)
         kernel = correlate(cut.rows, cut.vectors, swept.kind, swept.half)
-        workers = min(jit.workers(cut.seconds), max(cut.items, 1))
+        workers = min(jit.workers(cut.seconds), workspace.size // self.worker_bytes(problem), max(cut.items, 1))
         kernel(
             workers, cut.items, given.x, packed, given.bias, given.residual, given.out,
-            workspace.view(swept.accumulator), given.header, swept.phases, swept.taps, cut.places, cut.table, given.parameter,
+            workspace.view(swept.accumulator), given.header, swept.phases, swept.taps, cut.places, cut.table,
+            given.parameter,
         )  # fmt: skip

@@ -99,6 +99,7 @@ class DepthwiseLast(Algorithm):
     """Forward and input pass of a depthwise convolution between channels-last arrays."""
 
     name = "depthwise_last"
+    accepts = ("depthwise_3x3", "depthwise_5x5_strided", "depthwise_7x7", "depthwise_1d", "depthwise_3d_single")
 
     def rejects(self, problem: ConvProblem) -> str | None:
         if problem.dtype.name not in ("float32", "float64"):

@@ -27,7 +27,7 @@ def activate() -> Any:
             return v if v > zero else parameter * v
         if code == HARDSWISH:
             gate = v + 3
-            return zero if gate <= 0 else (v if gate >= 6 else v * gate / 6)
+            return v * (zero if gate <= 0 else (zero + 6 if gate >= 6 else gate)) / 6
         if code == ELU:
             return v if v > zero else parameter * math.expm1(v)
         if code == GELU:

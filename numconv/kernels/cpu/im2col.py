@@ -22,7 +22,6 @@ from numconv.algorithm import Algorithm
 from numconv.kernels.cpu import epilogue, jit, simd
 from numconv.kernels.cpu import sweep as geo
 from numconv.kernels.cpu.memory import aligned, flat
-from numconv.options import get_num_threads
 from numconv.problem import LAST, ConvProblem, accumulator_dtype, remembered
 
 PANEL = 1 << 16  # numbers in a packed panel: 256 KB in float32, a quarter of the second-level cache
@@ -338,15 +337,18 @@ class Im2col(Algorithm):
     """Forward and input pass."""
 
     name = "im2col"
+    accepts = ("deep_600_taps", "pointwise_wide", "grouped_uneven", "conv_1d", "conv_3d_grouped", "dilated_strided")
 
     def rejects(self, problem: ConvProblem) -> str | None:
         if accumulator_dtype(problem.dtype).name not in ("float32", "float64"):
             return f"the register tile multiplies float32 and float64, not {problem.dtype}"
         return None
 
-    def workspace(self, problem: ConvProblem) -> int:
-        cut = blocking(problem)
-        return min(get_num_threads(), max(cut.items, 1)) * cut.workspace * accumulator_dtype(problem.dtype).itemsize
+    def worker_bytes(self, problem: ConvProblem) -> int:
+        return blocking(problem).workspace * accumulator_dtype(problem.dtype).itemsize
+
+    def items(self, problem: ConvProblem) -> int:
+        return blocking(problem).items
 
     def packed_bytes(self, problem: ConvProblem) -> int:
         return blocking(problem).packed * accumulator_dtype(problem.dtype).itemsize
@@ -368,7 +370,7 @@ class Im2col(Algorithm):
         cut, swept = blocking(problem), geo.sweep(problem)
         given = geo.operands(problem, x, bias, residual, out)
         kernel = multiply(cut.along, cut.rows, cut.vectors, swept.kind, swept.half)
-        workers = min(jit.workers(cut.seconds), max(cut.items, 1))
+        workers = min(jit.workers(cut.seconds), workspace.size // self.worker_bytes(problem), max(cut.items, 1))
         kernel(
             workers, cut.items, given.x, packed, given.bias, given.residual, given.out,
             workspace.view(swept.accumulator), given.header, swept.phases, swept.taps, cut.table, given.parameter,

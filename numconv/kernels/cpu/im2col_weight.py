@@ -23,7 +23,6 @@ from numconv.kernels.cpu import jit, simd
 from numconv.kernels.cpu import sweep as geo
 from numconv.kernels.cpu.im2col import SEGMENT, find_segments
 from numconv.kernels.cpu.memory import flat
-from numconv.options import get_num_threads
 from numconv.problem import ConvProblem, accumulator_dtype, remembered
 
 STEPS = simd.STEPS
@@ -155,16 +154,19 @@ class Im2colWeight(Algorithm):
     """Weight pass."""
 
     name = "im2col"
+    accepts = ("deep_600_taps", "pointwise_wide", "grouped_uneven", "conv_1d", "conv_3d_grouped", "dilated_strided")
 
     def rejects(self, problem: ConvProblem) -> str | None:
         if accumulator_dtype(problem.dtype).name not in ("float32", "float64"):
             return f"the register tile multiplies float32 and float64, not {problem.dtype}"
         return None
 
-    def workspace(self, problem: ConvProblem) -> int:
+    def worker_bytes(self, problem: ConvProblem) -> int:
         cut = blocking(problem)
-        workers = min(get_num_threads(), max(cut.items, 1))
-        return workers * (cut.sums * 8 + cut.packed * accumulator_dtype(problem.dtype).itemsize)
+        return cut.sums * 8 + cut.packed * accumulator_dtype(problem.dtype).itemsize
+
+    def items(self, problem: ConvProblem) -> int:
+        return blocking(problem).items
 
     def cost(self, problem: ConvProblem) -> float:
         return blocking(problem).seconds
@@ -173,7 +175,7 @@ class Im2colWeight(Algorithm):
         cut, swept = blocking(problem), geo.sweep(problem)
         given = geo.operands(problem, x, None, None, packed)
         kernel = multiply(cut.rows, cut.vectors, swept.kind, swept.half)
-        workers = min(jit.workers(cut.seconds), max(cut.items, 1))
+        workers = min(jit.workers(cut.seconds), workspace.size // self.worker_bytes(problem), max(cut.items, 1))
         split = workers * cut.sums * 8
         kernel(
             workers, cut.items, given.x, given.out, flat(out)[0], workspace[split:].view(swept.accumulator),

@@ -64,7 +64,9 @@ def _axis_phases(problem: ConvProblem, axis: int) -> list[tuple[int, int, list[t
     if problem.direction != "input":
         return [(0, problem.out_spatial[axis], [(k * dilation - before, k) for k in range(kernel)])]
     found = []
-    for q in range(stride):
+    # Phases with taps are there whatever the image's size, so that packed weights fit every size.
+    tapped = {(k * dilation - before) % stride for k in range(kernel)}
+    for q in sorted(tapped.union(range(min(stride, problem.spatial[axis])))):
         hits = [(q + before - k * dilation, k) for k in range(kernel) if (q + before - k * dilation) % stride == 0]
         found.append((q, max(-(-(problem.spatial[axis] - q) // stride), 0), [(o // stride, k) for o, k in hits]))
     return found
