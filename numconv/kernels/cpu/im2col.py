@@ -25,8 +25,8 @@ from numconv.kernels.cpu.memory import aligned, flat
 from numconv.problem import LAST, ConvProblem, accumulator_dtype, remembered
 
 PANEL = 1 << 16  # numbers in a packed panel: 256 KB in float32, a quarter of the second-level cache
-POSITIONS = 96  # most positions of a block
-CHANNELS = 512  # most channels of a block: its sums, 512 x 96, share the cache with the panel
+POSITIONS = 64  # most positions of a block
+CHANNELS = 512  # most channels of a block: its sums, 512 x 64, share the cache with the panel
 ITEMS = 8  # channels are split until there are so many items
 STEPS = simd.STEPS
 # Of the blocking, an array: tiles and blocks of positions and channels, k of a panel, then each phase's first block.
