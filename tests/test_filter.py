@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from numconv.ops import filtering, kernels
+from numconv import kernels
+from numconv.ops import filtering
 from numconv.ops.filtering import filter, separate
 
 BOUNDARIES = {"reflect": "reflect", "mirror": "mirror", "nearest": "nearest", "wrap": "wrap", "zeros": "constant"}
