@@ -41,7 +41,7 @@ def pool(operation: str, x: Any, algorithm: str, *, weights: Any = None, **optio
         if problem.adaptive and set(problem.out_spatial) == {1} and x.flags.c_contiguous:
             problem = _collapsed(problem)
         call = _remember(key, _choose(problem, algorithm, shape))
-    return _run(call, native(x).reshape(call.source), *_fitting(given, call.problem))
+    return _run(call, _shaped(x, call.source), *_fitting(given, call.problem))
 
 
 def pool_gradient(
@@ -58,7 +58,7 @@ def pool_gradient(
         if problem.adaptive and set(problem.out_spatial) == {1}:
             problem = _collapsed(problem)
         call = _remember(key, _choose(problem, algorithm, size))
-    return _run(call, native(grad_output).reshape(call.source), *_fitting(given, call.problem))
+    return _run(call, _shaped(grad_output, call.source), *_fitting(given, call.problem))
 
 
 def lp_pool(operation: str, x: Any, norm_type: Any, algorithm: str, **windows: Any) -> Any:
@@ -96,7 +96,7 @@ def lp_gradient(operation: str, x: Any, grad_output: Any, norm_type: Any, algori
         problem = PoolProblem.make(operation, shape, dtype, **options)
         _check_shape("grad_output", grad_output, problem.output_shape[len(shape) - x.ndim :])
         call = _remember(key, _choose(problem, algorithm, x.shape))
-    return _run(call, native(x).reshape(call.problem.input_shape), native(grad_output).reshape(call.source))
+    return _run(call, _shaped(x, call.problem.input_shape), _shaped(grad_output, call.source))
 
 
 def adaptive_gradient(
@@ -169,7 +169,7 @@ def max_gradient(operation: str, input_size: Any, indices: Any, grad_output: Any
         _check_shape("grad_output", grad_output, problem.output_shape[len(shape) - len(size) :])
         call = _remember(key, _choose(problem, "auto", size))
     indices = _indices(indices, grad_output.shape, "grad_output", -1, math.prod(call.problem.spatial))
-    return _run(call, indices.reshape(call.source), native(grad_output).reshape(call.source))
+    return _run(call, _shaped(indices, call.source), _shaped(grad_output, call.source))
 
 
 def unpool(operation: str, x: Any, indices: Any, **options: Any) -> Any:
@@ -181,7 +181,7 @@ def unpool(operation: str, x: Any, indices: Any, **options: Any) -> Any:
         problem = PoolProblem.make(operation, shape, x.dtype, **options)
         call = _remember(key, _choose(problem, "auto", problem.input_shape[len(shape) - x.ndim :]))
     indices = _indices(indices, x.shape, "x", 0, math.prod(call.problem.spatial))
-    return _run(call, native(x).reshape(call.source), indices.reshape(call.source))
+    return _run(call, _shaped(x, call.source), _shaped(indices, call.source))
 
 
 def unpool_gradient(operation: str, input_size: Any, indices: Any, grad_output: Any, data_format: str | None) -> Any:
@@ -195,7 +195,7 @@ def unpool_gradient(operation: str, input_size: Any, indices: Any, grad_output: 
         _check_shape("grad_output", grad_output, problem.input_shape[len(shape) - len(size) :])
         call = _remember(key, _choose(problem, "auto", size))
     indices = _indices(indices, size, "input_size", 0, math.prod(call.problem.spatial))
-    return _run(call, indices.reshape(call.target), native(grad_output).reshape(call.problem.input_shape))
+    return _run(call, _shaped(indices, call.target), _shaped(grad_output, call.problem.input_shape))
 
 
 def _choose(problem: PoolProblem, algorithm: str, shape: tuple[int, ...]) -> _Call:
@@ -215,6 +215,13 @@ def _run(call: _Call, *inputs: np.ndarray) -> Any:
         outputs = (out,) if found is None else (out, found)
         call.algorithm.run(problem, inputs, tuple(array.reshape(call.target) for array in outputs))
     return out if found is None else (out, found)
+
+
+def _shaped(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """The array as kernels take it, of a shape with the same elements."""
+    if array.flags.carray and array.dtype.isnative:
+        return array if array.shape == shape else array.reshape(shape)
+    return native(array).reshape(shape)
 
 
 def _find(*parts: Any) -> tuple[Any, _Call | None]:
@@ -282,7 +289,7 @@ def _indices(indices: Any, shape: tuple[int, ...], like: str, least: int, size: 
         low, high = int(indices.min()), int(indices.max())
         if low < least or high >= size:
             raise ValueError(f"indices must be from {least} to {size - 1}, got {low if low < least else high}")
-    return native(indices.astype(np.int64, copy=False))
+    return indices.astype(np.int64, copy=False)
 
 
 def _weights(weights: Any) -> tuple[str | None, np.ndarray | None]:

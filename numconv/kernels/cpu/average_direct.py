@@ -12,6 +12,8 @@ of those inside the source, depends on the first and last tap inside along each 
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from numconv.kernels.cpu import jit, simd
@@ -151,6 +153,10 @@ class Direct(PoolAlgorithm):
         return estimate(problem)[1]
 
     def run(self, problem: PoolProblem, inputs: Arrays, outputs: Arrays) -> None:  # type: ignore[override]
-        x, weighted = inputs[0], problem.weights == "array"
-        tables = share_tables(problem, inputs[1]) if weighted else _NO_TABLES
-        self.launch(problem, direct(half_kind(x.dtype), form_of(problem), weighted), x, outputs[0], *tables)
+        tables = share_tables(problem, inputs[1]) if problem.weights == "array" else _NO_TABLES
+        self.launch(problem, _kernel(problem), inputs[0], outputs[0], *tables)
+
+
+@functools.lru_cache(maxsize=1024)
+def _kernel(problem: PoolProblem) -> jit.Kernel:
+    return direct(half_kind(problem.dtype), form_of(problem), problem.weights == "array")

@@ -12,6 +12,8 @@ The gradient gathers (see `windows`): each output's gradient over its divisors i
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from numconv.kernels.cpu import jit, simd
@@ -274,5 +276,9 @@ class Separable(PoolAlgorithm):
         return estimate(problem)[0]
 
     def run(self, problem: PoolProblem, inputs: Arrays, outputs: Arrays) -> None:  # type: ignore[override]
-        x = inputs[0]
-        self.launch(problem, separable(half_kind(x.dtype), form_of(problem), sums_in(problem)), x, outputs[0])
+        self.launch(problem, _kernel(problem), inputs[0], outputs[0])
+
+
+@functools.lru_cache(maxsize=1024)
+def _kernel(problem: PoolProblem) -> jit.Kernel:
+    return separable(half_kind(problem.dtype), form_of(problem), sums_in(problem))

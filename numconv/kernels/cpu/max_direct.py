@@ -10,6 +10,8 @@ Of equal elements the first in the order of the plane wins, of NaNs the last, as
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from numconv.kernels.cpu import jit, simd
@@ -115,7 +117,11 @@ class Direct(PoolAlgorithm):
         return 2 * estimate(problem)[1]
 
     def run(self, problem: PoolProblem, inputs: Arrays, outputs: Arrays) -> None:  # type: ignore[override]
-        x = inputs[0]
+        kernel, least = _kernel(problem.dtype, problem.indices)
         indices = outputs[1].reshape(-1) if problem.indices else NO_INDICES
-        kernel = direct(half_kind(x.dtype), compared_in(x.dtype), problem.indices)
-        self.launch(problem, kernel, x, outputs[0], indices, lowest(x.dtype))
+        self.launch(problem, kernel, inputs[0], outputs[0], indices, least)
+
+
+@functools.cache
+def _kernel(dtype: np.dtype, indices: bool) -> tuple[jit.Kernel, np.ndarray]:
+    return direct(half_kind(dtype), compared_in(dtype), indices), lowest(dtype)

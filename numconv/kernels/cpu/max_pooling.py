@@ -10,6 +10,7 @@ each column's maximum carries the row that it came from, and of equal columns th
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
@@ -203,7 +204,11 @@ class Separable(PoolAlgorithm):
         return 2 * estimate(problem)[0]
 
     def run(self, problem: PoolProblem, inputs: Arrays, outputs: Arrays) -> None:  # type: ignore[override]
-        x = inputs[0]
+        kernel, least = _kernel(problem.dtype, problem.indices)
         indices = outputs[1].reshape(-1) if problem.indices else NO_INDICES
-        kernel = separable(half_kind(x.dtype), compared_in(x.dtype), problem.indices)
-        self.launch(problem, kernel, x, outputs[0], indices, lowest(x.dtype))
+        self.launch(problem, kernel, inputs[0], outputs[0], indices, least)
+
+
+@functools.cache
+def _kernel(dtype: np.dtype, indices: bool) -> tuple[jit.Kernel, np.ndarray]:
+    return separable(half_kind(dtype), compared_in(dtype), indices), lowest(dtype)

@@ -18,7 +18,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -56,7 +56,7 @@ class Axis(NamedTuple):
     """
 
     first: np.ndarray
-    count: np.ndarray
+    looks: np.ndarray
     weight: np.ndarray
     by: np.ndarray
     weights: np.ndarray
@@ -208,7 +208,7 @@ class Windows:
             factors += [axis.by, axis.weights.ravel()]
             filled += len(axis.by) + axis.weights.size
         self.factors = np.concatenate(factors)
-        self.places = np.concatenate([np.stack([axis.first, axis.count, axis.weight], 1) for axis in axes])
+        self.places = np.concatenate([np.stack([axis.first, axis.looks, axis.weight], 1) for axis in axes])
         header[GATHERS] = problem.backward
         sizes = problem.out_spatial if problem.backward else problem.spatial
         header[SIZE_D : SIZE_W + 1] = (*(1,) * missing, *(sizes[a] for a in self._order))
@@ -240,12 +240,12 @@ class Windows:
 
 def _segments(axis: Axis, period: int, shift: int, room: int) -> np.ndarray:
     """Cut a row so that the positions that a segment looks at are at most `room`, where that is not 0."""
-    targets, looks = len(axis.first), axis.count > 0
-    low = np.where(looks, axis.first, np.iinfo(np.int64).max)
-    high = np.where(looks, axis.first + (axis.count - 1) * axis.step + 1, 0)
+    targets, seeing = len(axis.first), axis.looks > 0
+    low = np.where(seeing, axis.first, np.iinfo(np.int64).max)
+    high = np.where(seeing, axis.first + (axis.looks - 1) * axis.step + 1, 0)
     unlike = np.zeros(targets, bool)
     now, before = slice(period, None), slice(0, max(0, targets - period))  # a window, and that `period` before it
-    unlike[now] = (axis.first[now] != axis.first[before] + shift) | (axis.count[now] != axis.count[before])
+    unlike[now] = (axis.first[now] != axis.first[before] + shift) | (axis.looks[now] != axis.looks[before])
     if axis.weights.ndim == 2:
         unlike[now] |= (axis.weights[now] != axis.weights[before]).any(1)
     else:
@@ -266,21 +266,30 @@ def _segments(axis: Axis, period: int, shift: int, room: int) -> np.ndarray:
     return np.array(segments, np.int64).reshape(-1, 6)
 
 
+def _longest(problem: PoolProblem) -> list[int]:
+    """Positions of the result along each axis in one launch."""
+    return [LONGEST // most(problem, axis) if problem.backward else LONGEST for axis in range(problem.ndim)]
+
+
 @functools.lru_cache(maxsize=256)
-def _whole(problem: PoolProblem, lanes: bool) -> Windows:
+def _whole(problem: PoolProblem, lanes: bool) -> Windows | None:
+    """The windows of a problem, where no axis is too long for one launch."""
     sizes = problem.spatial if problem.backward else problem.out_spatial
+    if any(size > longest for size, longest in zip(sizes, _longest(problem))):
+        return None
     return Windows(problem, lanes, tuple((0, size) for size in sizes))
 
 
-def parts(problem: PoolProblem, lanes: bool) -> Iterator[Windows]:
-    """The windows of a problem, remembered; very long axes in parts, which are not."""
+def parts(problem: PoolProblem, lanes: bool) -> Iterable[Windows]:
+    """The windows of a problem, remembered; of very long axes in parts, made anew."""
+    whole = _whole(problem, lanes)
+    return _in_parts(problem, lanes) if whole is None else (whole,)
+
+
+def _in_parts(problem: PoolProblem, lanes: bool) -> Iterator[Windows]:
     sizes = problem.spatial if problem.backward else problem.out_spatial
-    most = [k // s + 1 if problem.backward else 1 for k, s in zip(problem.kernel, problem.stride)]
-    longest = [max(1, LONGEST // m) for m in most]
-    if all(size <= limit for size, limit in zip(sizes, longest)):
-        yield _whole(problem, lanes)
-        return
-    cuts = [[(b, min(size, b + limit)) for b in range(0, size, limit)] for size, limit in zip(sizes, longest)]
+    longest = [max(1, most) for most in _longest(problem)]
+    cuts = [[(b, min(size, b + most)) for b in range(0, size, most)] for size, most in zip(sizes, longest)]
     for part in itertools.product(*cuts):
         yield Windows(problem, lanes, part)
 
