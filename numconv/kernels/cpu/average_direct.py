@@ -21,6 +21,7 @@ from numconv.kernels.cpu import windows as win
 from numconv.kernels.cpu.average_pooling import form_of, root, term
 from numconv.kernels.cpu.memory import half_kind
 from numconv.kernels.cpu.pooling import Arrays, PoolAlgorithm, estimate
+from numconv.kernels.cpu.window_axes import forward, row_order
 from numconv.problem import PoolProblem
 
 # isort: off
@@ -120,14 +121,14 @@ def direct(half, form, weighted):
 
 def share_tables(problem: PoolProblem, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(the weights, then the sum of each class of outputs; the header and classes) of an array of weights."""
-    order = win.row_order(problem)
+    order = row_order(problem)
     missing = 3 - problem.ndim
     grid = np.ascontiguousarray(weights.transpose(order), np.float64).reshape((1,) * missing + weights.shape)
     grid = grid.reshape(*(1,) * missing, *(problem.kernel[a] for a in order))
     ranges: list[np.ndarray] = [np.array([[0, 1]])] * missing
     classes: list[np.ndarray] = [np.zeros(1, np.int64)] * missing
     for axis in order:
-        _, count, tap = win.forward(problem, axis, np.arange(problem.out_spatial[axis]))
+        _, count, tap = forward(problem, axis, np.arange(problem.out_spatial[axis]))
         kinds, of = np.unique(np.stack([tap, tap + count], 1), axis=0, return_inverse=True)
         ranges.append(kinds)
         classes.append(of.reshape(-1))

@@ -20,6 +20,7 @@ from numconv.kernels.cpu import jit, simd
 from numconv.kernels.cpu import windows as win
 from numconv.kernels.cpu.memory import half_kind
 from numconv.kernels.cpu.pooling import Arrays, PoolAlgorithm, estimate
+from numconv.kernels.cpu.window_axes import extent, most
 from numconv.problem import PoolProblem
 
 # isort: off
@@ -39,7 +40,7 @@ def form_of(problem: PoolProblem) -> int:
 
 def sums_in(problem: PoolProblem) -> str:
     """float32 for an average with few roundings on the way to each result: 14 of 2^-24 keep the error under 1e-6."""
-    depth = sum(win.most(problem, axis) - 1 for axis in range(problem.ndim))
+    depth = sum(most(problem, axis) - 1 for axis in range(problem.ndim))
     short = problem.dtype.itemsize <= 4 and problem.dtype.kind in "fV"
     few = depth <= 14 or problem.dtype.itemsize == 2
     return "float32" if short and few and form_of(problem) == PLAIN else "float64"
@@ -267,7 +268,7 @@ class Separable(PoolAlgorithm):
     def rejects(self, problem: PoolProblem) -> str | None:
         if problem.weights == "array":
             return "weights given as an array need not be separable"
-        wide = win.extent(problem)
+        wide = extent(problem)
         if wide > win.ROOM:
             return f"a window of {wide} positions along the last axis is wider than the buffer of {win.ROOM}"
         return None

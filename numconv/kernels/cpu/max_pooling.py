@@ -19,6 +19,7 @@ from numconv.kernels.cpu import jit, simd
 from numconv.kernels.cpu import windows as win
 from numconv.kernels.cpu.memory import half_kind
 from numconv.kernels.cpu.pooling import Arrays, PoolAlgorithm, estimate
+from numconv.kernels.cpu.window_axes import extent
 from numconv.problem import HALF, PoolProblem
 
 # isort: off
@@ -193,7 +194,7 @@ class Separable(PoolAlgorithm):
     name = "separable"
 
     def rejects(self, problem: PoolProblem) -> str | None:
-        wide, rows = win.extent(problem), problem.spatial[:-1]
+        wide, rows = extent(problem), problem.spatial[:-1]
         if wide > win.ROOM:
             return f"a window of {wide} positions along the last axis is wider than the buffer of {win.ROOM}"
         if problem.indices and (math.prod(rows) >= 2**31 or problem.spatial[-1] >= 2**31):

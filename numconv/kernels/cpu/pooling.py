@@ -15,6 +15,7 @@ from numconv.algorithm import Algorithm
 from numconv.kernels.cpu import jit
 from numconv.kernels.cpu import windows as win
 from numconv.kernels.cpu.memory import flat
+from numconv.kernels.cpu.window_axes import most, row_order
 from numconv.options import options
 from numconv.problem import LAST, PoolProblem
 
@@ -63,9 +64,8 @@ def pieces(problem: PoolProblem, each: int) -> Iterator[tuple[PoolProblem, Calla
     images, some = max(1, most // max(channels, 1)), min(channels, most)
     for n in range(0, problem.n, images):
         for c in range(0, channels, some):
-            here = (slice(n, n + images), ..., slice(c, c + some))
-            if problem.layout != LAST:
-                here = here[0], here[2]
+            some_n, some_c = slice(n, n + images), slice(c, c + some)
+            here = (some_n, ..., some_c) if problem.layout == LAST else (some_n, some_c)
             count = min(images, problem.n - n), min(some, channels - c)
             yield replace(problem, n=count[0], channels=count[1]), operator.itemgetter(here)
 
@@ -77,11 +77,11 @@ def estimate(problem: PoolProblem) -> tuple[float, float]:
     Fitted to single-threaded times from 5 us to 1 ms of 3x3, 2x2, 10x10 to 50x50 and whole-image windows in both
     layouts, to a factor of two; maxima take twice as long.
     """
-    row = win.row_order(problem)[-1]
+    row = row_order(problem)[-1]
     sources, targets = problem.spatial, problem.out_spatial
     if problem.backward:
         sources, targets = targets, sources
-    taps = [win.most(problem, axis) for axis in range(problem.ndim)]
+    taps = [most(problem, axis) for axis in range(problem.ndim)]
     results = problem.n * problem.channels * math.prod(targets)
     rows = results // max(targets[row], 1)
     above = math.prod(taps) // taps[row]
