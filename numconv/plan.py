@@ -271,7 +271,7 @@ def make_plan(
     """A plan for a checked problem, made of `arguments`. Weight and bias are copied."""
     algorithm = select(problem, name, packed=True)
     packed = algorithm.prepare(problem, weight)
-    if packed is weight:
+    if np.may_share_memory(packed, weight):
         packed = weight.copy()
     kept = None if bias is None else np.array(bias, accumulator_dtype(problem.dtype))
     return Plan(problem, algorithm, packed, kept, batched, arguments)

@@ -13,6 +13,7 @@ file that emits LLVM instructions.
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 from collections.abc import Callable
 from typing import Any
@@ -66,67 +67,88 @@ def _splat(builder: Any, kind: ir.VectorType, scalar: Any) -> Any:
     return builder.shuffle_vector(one, ir.Constant(kind, ir.Undefined), mask)
 
 
+def _at(builder: Any, pointer: Any, offset: Any, kind: Any) -> Any:
+    return builder.bitcast(builder.gep(pointer, [offset]), kind.as_pointer())
+
+
+def _masked_load(builder: Any, place: Any, mask: Any, zero: Any, size: int) -> Any:
+    """A vector from `place`, zero where the mask is off; such lanes are not read."""
+    i32 = ir.IntType(32)
+    kind = ir.FunctionType(zero.type, [zero.type.as_pointer(), i32, mask.type, zero.type])
+    name = f"llvm.masked.load.v{zero.type.count}f{8 * size}.p0"
+    function = cgutils.get_or_insert_function(builder.module, kind, name)
+    return builder.call(function, [place, ir.Constant(i32, size), mask, zero])
+
+
+def _sum_in_registers(
+    builder: Any, vector: Any, rows: int, vectors: int, steps: Any, factors: Callable[..., Any]
+) -> Any:
+    """rows x vectors sums of products over `steps` steps, from zero; `factors(step)` gives a pair of lists each row."""
+    index, zero = steps.type, ir.Constant(vector, [0.0] * vector.count)
+    entry = builder.block
+    loop, done = builder.append_basic_block("tile"), builder.append_basic_block("tile.done")
+    builder.cbranch(builder.icmp_signed(">", steps, ir.Constant(index, 0)), loop, done)
+
+    builder.position_at_end(loop)
+    step = builder.phi(index)
+    sums = [[builder.phi(vector) for _ in range(vectors)] for _ in range(rows)]
+    following = [
+        [_vector_fma(builder, vector, x, y, s) for x, y, s in zip(xs, ys, row)]
+        for (xs, ys), row in zip(factors(step), sums)
+    ]
+    after = builder.add(step, ir.Constant(index, 1))
+    step.add_incoming(ir.Constant(index, 0), entry)
+    step.add_incoming(after, loop)
+    builder.cbranch(builder.icmp_signed("<", after, steps), loop, done)
+
+    builder.position_at_end(done)
+    totals = [[builder.phi(vector) for _ in range(vectors)] for _ in range(rows)]
+    for r in range(rows):
+        for v in range(vectors):
+            for phi in (sums[r][v], totals[r][v]):
+                phi.add_incoming(zero, entry)
+                phi.add_incoming(following[r][v], loop)
+    return totals
+
+
+def _add_to_memory(builder: Any, totals: Any, memory: Any, wide: Any, size: int) -> None:
+    """memory += totals, row after row, in the memory's type."""
+    summed = ir.VectorType(wide, totals[0][0].type.count)
+    for k, total in enumerate(itertools.chain.from_iterable(totals)):
+        place = _at(builder, memory, ir.Constant(ir.IntType(64), k * summed.count), summed)
+        added = total if total.type.element == wide else builder.fpext(total, summed)
+        builder.store(builder.fadd(builder.load(place, align=size), added), place, align=size)
+
+
 def _multiply_add(rows: int, vectors: int, a_row: int, a_step: int, tabled: bool) -> Any:
     """The register tile; where `tabled`, step k reads b at places[pi + k] in place of k times the tile's width."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         kinds, values = signature.args, list(arguments)
-        number = context.get_data_type(kinds[0].dtype)
-        count = lanes(str(kinds[0].dtype))
-        vector, wide = ir.VectorType(number, count), context.get_data_type(kinds[4].dtype)
-        summed = ir.VectorType(wide, count)
-        width, size, wide_size = vectors * count, kinds[0].dtype.bitwidth // 8, kinds[4].dtype.bitwidth // 8
-        index = values[1].type
-
-        def at(pointer: Any, offset: Any, kind: Any) -> Any:
-            return builder.bitcast(builder.gep(pointer, [offset]), kind.as_pointer())
+        vector = ir.VectorType(context.get_data_type(kinds[0].dtype), lanes(str(kinds[0].dtype)))
+        width, size, index = vectors * vector.count, kinds[0].dtype.bitwidth // 8, values[1].type
+        a0, b0, c0 = (
+            builder.gep(_data(context, builder, kinds[k], values[k]), [values[k + 1]]) for k in (0, 2, 4)
+        )  # fmt: skip
+        places = builder.gep(_data(context, builder, kinds[7], values[7]), [values[8]]) if tabled else None
 
         def constant(value: int) -> Any:
             return ir.Constant(index, value)
 
-        a0 = builder.gep(_data(context, builder, kinds[0], values[0]), [values[1]])
-        b0 = builder.gep(_data(context, builder, kinds[2], values[2]), [values[3]])
-        c0 = builder.gep(_data(context, builder, kinds[4], values[4]), [values[5]])
-        steps = values[6]
-        places = builder.gep(_data(context, builder, kinds[7], values[7]), [values[8]]) if tabled else None
-        entry = builder.block
-        loop, done = builder.append_basic_block("tile"), builder.append_basic_block("tile.done")
-        zero = ir.Constant(vector, [0.0] * count)
-        builder.cbranch(builder.icmp_signed(">", steps, constant(0)), loop, done)
+        def factors(step: Any) -> Any:
+            a_at = builder.gep(a0, [builder.mul(step, constant(a_step))])
+            b_at = builder.gep(
+                b0, [builder.load(builder.gep(places, [step])) if tabled else builder.mul(step, constant(width))]
+            )
+            operand = [
+                builder.load(_at(builder, b_at, constant(v * vector.count), vector), align=size) for v in range(vectors)
+            ]
+            for r in range(rows):
+                scalar = builder.load(builder.gep(a_at, [constant(r * a_row)]))
+                yield [_splat(builder, vector, scalar)] * vectors, operand
 
-        builder.position_at_end(loop)
-        step = builder.phi(index)
-        step.add_incoming(constant(0), entry)
-        sums = [[builder.phi(vector) for _ in range(vectors)] for _ in range(rows)]
-        a_at = builder.gep(a0, [builder.mul(step, constant(a_step))])
-        place = builder.load(builder.gep(places, [step])) if tabled else builder.mul(step, constant(width))
-        b_at = builder.gep(b0, [place])
-        operand = [builder.load(at(b_at, constant(v * count), vector), align=size) for v in range(vectors)]
-        following = []
-        for r in range(rows):
-            scalar = builder.load(builder.gep(a_at, [constant(r * a_row)]))
-            spread = _splat(builder, vector, scalar)
-            following.append([_vector_fma(builder, vector, spread, operand[v], sums[r][v]) for v in range(vectors)])
-        after = builder.add(step, constant(1))
-        step.add_incoming(after, loop)
-        for r in range(rows):
-            for v in range(vectors):
-                sums[r][v].add_incoming(zero, entry)
-                sums[r][v].add_incoming(following[r][v], loop)
-        builder.cbranch(builder.icmp_signed("<", after, steps), loop, done)
-
-        builder.position_at_end(done)
-        for r in range(rows):
-            for v in range(vectors):
-                total = builder.phi(vector)
-                total.add_incoming(zero, entry)
-                total.add_incoming(following[r][v], loop)
-                sums[r][v] = total
-        for r in range(rows):
-            for v in range(vectors):
-                there = at(c0, constant(r * width + v * count), summed)
-                total = sums[r][v] if wide == number else builder.fpext(sums[r][v], summed)
-                builder.store(builder.fadd(builder.load(there, align=wide_size), total), there, align=wide_size)
+        totals = _sum_in_registers(builder, vector, rows, vectors, values[6], factors)
+        _add_to_memory(builder, totals, c0, context.get_data_type(kinds[4].dtype), kinds[4].dtype.bitwidth // 8)
         return context.get_dummy_value()
 
     return generate
@@ -179,62 +201,29 @@ def channel_tile(positions: int, vectors: int) -> Any:
     ) -> Any:  # fmt: skip
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             kinds, values = signature.args, arguments
-            number, lane_count, size = context.get_data_type(w.dtype), lanes(str(w.dtype)), w.dtype.bitwidth // 8
-            vector = ir.VectorType(number, lane_count)
-            index_vector = ir.VectorType(ir.IntType(64), lane_count)
-            index = values[2].type
-            w0, x0, c0, t0 = (
+            vector = ir.VectorType(context.get_data_type(w.dtype), lanes(str(w.dtype)))
+            size, index, count = w.dtype.bitwidth // 8, values[2].type, vector.count
+            w0, x0, c0, pairs = (
                 builder.gep(_data(context, builder, kinds[k], values[k]), [at])
                 for k, at in ((0, values[9]), (1, values[2]), (4, values[5]), (6, values[7]))
             )
-            zero = ir.Constant(vector, [0.0] * lane_count)
-            spread = _splat(builder, index_vector, values[10])
-            lane = [list(range(v * lane_count, (v + 1) * lane_count)) for v in range(vectors)]
-            masks = [builder.icmp_signed("<", ir.Constant(index_vector, numbers), spread) for numbers in lane]
+            zero, numbers = ir.Constant(vector, [0.0] * count), ir.VectorType(index, count)
+            lane = [ir.Constant(numbers, list(range(v * count, (v + 1) * count))) for v in range(vectors)]
+            masks = [builder.icmp_signed("<", number, _splat(builder, numbers, values[10])) for number in lane]
 
-            def masked(pointer: Any, v: int) -> Any:
-                place = builder.bitcast(builder.gep(pointer, [ir.Constant(index, v * lane_count)]), vector.as_pointer())
-                i32 = ir.IntType(32)
-                kind = ir.FunctionType(vector, [vector.as_pointer(), i32, masks[v].type, vector])
-                name = f"llvm.masked.load.v{lane_count}f{8 * size}.p0"
-                function = cgutils.get_or_insert_function(builder.module, kind, name)
-                return builder.call(function, [place, ir.Constant(i32, size), masks[v], zero])
+            def loads(pointer: Any) -> list[Any]:
+                at = [_at(builder, pointer, ir.Constant(index, v * count), vector) for v in range(vectors)]
+                return [_masked_load(builder, place, mask, zero, size) for place, mask in zip(at, masks)]
 
-            entry = builder.block
-            loop, done = builder.append_basic_block("channels"), builder.append_basic_block("channels.done")
-            builder.cbranch(builder.icmp_signed(">", values[8], ir.Constant(index, 0)), loop, done)
-            builder.position_at_end(loop)
-            k = builder.phi(index)
-            k.add_incoming(ir.Constant(index, 0), entry)
-            sums = [[builder.phi(vector) for _ in range(vectors)] for _ in range(positions)]
-            pair = builder.gep(t0, [builder.mul(k, ir.Constant(index, 2))])
-            x_at = builder.gep(x0, [builder.load(pair)])
-            w_at = builder.gep(w0, [builder.load(builder.gep(pair, [ir.Constant(index, 1)]))])
-            factors = [masked(w_at, v) for v in range(vectors)]
-            following = []
-            for p in range(positions):
-                here = builder.gep(x_at, [builder.mul(values[3], ir.Constant(index, p))])
-                products = zip(factors, sums[p], range(vectors))
-                following.append([_vector_fma(builder, vector, masked(here, v), f, s) for f, s, v in products])
-            after = builder.add(k, ir.Constant(index, 1))
-            k.add_incoming(after, loop)
-            for p in range(positions):
-                for v in range(vectors):
-                    sums[p][v].add_incoming(zero, entry)
-                    sums[p][v].add_incoming(following[p][v], loop)
-            builder.cbranch(builder.icmp_signed("<", after, values[8]), loop, done)
-            builder.position_at_end(done)
-            for p in range(positions):
-                for v in range(vectors):
-                    total = builder.phi(vector)
-                    total.add_incoming(zero, entry)
-                    total.add_incoming(following[p][v], loop)
-                    sums[p][v] = total
-            for p in range(positions):
-                for v in range(vectors):
-                    at = ir.Constant(index, (p * vectors + v) * lane_count)
-                    place = builder.bitcast(builder.gep(c0, [at]), vector.as_pointer())
-                    builder.store(builder.fadd(builder.load(place, align=size), sums[p][v]), place, align=size)
+            def factors(step: Any) -> Any:
+                pair = builder.gep(pairs, [builder.mul(step, ir.Constant(index, 2))])
+                x_at = builder.gep(x0, [builder.load(pair)])
+                weights = loads(builder.gep(w0, [builder.load(builder.gep(pair, [ir.Constant(index, 1)]))]))
+                for p in range(positions):
+                    yield loads(builder.gep(x_at, [builder.mul(values[3], ir.Constant(index, p))])), weights
+
+            totals = _sum_in_registers(builder, vector, positions, vectors, values[8], factors)
+            _add_to_memory(builder, totals, c0, context.get_data_type(c.dtype), size)
             return context.get_dummy_value()
 
         i = types.intp
@@ -248,24 +237,18 @@ def _move_vector(typing: Any, target: Any, to: Any, source: Any, at: Any, low: A
     """One vector of `move`: lanes outside low <= lane < high are zero, lanes from `length` on are not stored."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        kinds, number = signature.args, context.get_data_type(target.dtype)
-        count, size = lanes(str(target.dtype)), target.dtype.bitwidth // 8
-        vector, index = ir.VectorType(number, count), ir.VectorType(ir.IntType(64), count)
-        mask, pointer, i32 = ir.VectorType(ir.IntType(1), count), vector.as_pointer(), ir.IntType(32)
-        lane = ir.Constant(index, list(range(count)))
+        kinds, size = signature.args, target.dtype.bitwidth // 8
+        vector = ir.VectorType(context.get_data_type(target.dtype), lanes(str(target.dtype)))
+        index, pointer, i32 = ir.VectorType(ir.IntType(64), vector.count), vector.as_pointer(), ir.IntType(32)
+        lane, zero = ir.Constant(index, list(range(vector.count))), ir.Constant(vector, [0.0] * vector.count)
         low, high, length = (_splat(builder, index, a) for a in arguments[4:])
         inside = builder.and_(builder.icmp_signed(">=", lane, low), builder.icmp_signed("<", lane, high))
-        suffix = f"v{count}f{8 * size}.p0"
-        types_of_load = ir.FunctionType(vector, [pointer, i32, mask, vector])
-        load = cgutils.get_or_insert_function(builder.module, types_of_load, f"llvm.masked.load.{suffix}")
-        types_of_store = ir.FunctionType(ir.VoidType(), [vector, pointer, i32, mask])
-        store = cgutils.get_or_insert_function(builder.module, types_of_store, f"llvm.masked.store.{suffix}")
-        source_at = builder.gep(_data(context, builder, kinds[2], arguments[2]), [arguments[3]])
-        target_at = builder.gep(_data(context, builder, kinds[0], arguments[0]), [arguments[1]])
-        align, zero = ir.Constant(i32, size), ir.Constant(vector, [0.0] * count)
-        value = builder.call(load, [builder.bitcast(source_at, pointer), align, inside, zero])
-        stored = builder.icmp_signed("<", lane, length)
-        builder.call(store, [value, builder.bitcast(target_at, pointer), align, stored])
+        source_at = _at(builder, _data(context, builder, kinds[2], arguments[2]), arguments[3], vector)
+        target_at = _at(builder, _data(context, builder, kinds[0], arguments[0]), arguments[1], vector)
+        value, stored = _masked_load(builder, source_at, inside, zero, size), builder.icmp_signed("<", lane, length)
+        kind = ir.FunctionType(ir.VoidType(), [vector, pointer, i32, stored.type])
+        store = cgutils.get_or_insert_function(builder.module, kind, f"llvm.masked.store.v{vector.count}f{8 * size}.p0")
+        builder.call(store, [value, target_at, ir.Constant(i32, size), stored])
         return context.get_dummy_value()
 
     index = types.intp
