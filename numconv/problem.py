@@ -8,6 +8,7 @@ Errors name the argument, what came and what was expected.
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 import operator
 from collections.abc import Callable, Iterable, Sequence
@@ -720,10 +721,14 @@ class PoolProblem:
         strides = kernel if no_stride else per_axis("stride", stride, ndim, 1)
         if operation.startswith("max_unpool"):
             pads = pairs("padding", padding, ndim)
+            _check_below("kernel_size, stride and padding", (*kernel, *strides, *itertools.chain(*pads)), 2**31)
             spatial = _unpooled_size(output_size, size, kernel, strides, pads, layout)
             return cls(operation, n, channels, spatial, size, kernel, strides, pads, (1,) * ndim, dtype, layout)
         dilations = per_axis("dilation", dilation, ndim, 1)
+        for name, values in (("kernel_size", kernel), ("stride", strides), ("dilation", dilations)):
+            _check_below(name, values, 2**31)
         pads = conv_padding(padding, size, kernel, strides, dilations)
+        _check_below("padding", itertools.chain(*pads), 2**31)
         if not isinstance(padding, str) and not _is_pairs(padding):
             _check_half(pads, kernel, dilations)
         out = _pooled_size(size, kernel, strides, pads, dilations, ceil_mode)
@@ -733,6 +738,8 @@ class PoolProblem:
             norm_type = _norm_type(norm_type)
         if operation.startswith("weighted") and weights not in ("gaussian", "array"):
             raise ValueError(f"weights must be 'gaussian' or an array of shape {kernel}, got {weights!r}")
+        if weights == "gaussian":  # which makes an array of them
+            _check_below("kernel_size", kernel, 2**20)
         return cls(
             operation, n, channels, size, out, kernel, strides, pads, dilations, dtype, layout, indices,
             bool(count_include_pad), None if divisor_override is None else int(divisor_override), norm_type, weights,
@@ -812,6 +819,13 @@ def _unpooled_size(
     if any(w < 1 for w in wanted):
         raise ValueError(f"output_size must be at least 1 along each axis, got {wanted}")
     return wanted
+
+
+def _check_below(name: str, values: Iterable[int], limit: int) -> None:
+    """Sums and products of them then fit into 64 bits."""
+    for value in values:
+        if value >= limit:
+            raise ValueError(f"{name} must be less than {limit}, got {value}")
 
 
 def _check_half(pads: Pairs, kernel: tuple[int, ...], dilation: tuple[int, ...]) -> None:
