@@ -86,21 +86,23 @@ def _run(
     out: np.ndarray | None,
 ) -> np.ndarray:
     """A forward or transposed convolution; `arguments` are those of `ConvProblem.make`."""
+    options_given, kinds = arguments.values(), tuple(map(type, arguments.values()))
+    if list in kinds:
+        options_given = [tuple(v) if type(v) is list else v for v in options_given]  # type: ignore[assignment]
     try:
-        key = (
-            operation, x.shape, x.dtype, x.strides, weight.shape, weight.dtype, weight.flags.num,
-            x.flags.num, None if bias is None else (bias.shape, bias.dtype),
-            None if residual is None else residual.dtype,
-            *arguments.values(), *map(type, arguments.values()), algorithm, forced(), options.version,
+        key: Any = (
+            operation, x.shape, x.dtype, x.strides, x.flags.num, weight.shape, weight.dtype, weight.flags.num,
+            None if bias is None else (bias.shape, bias.dtype), None if residual is None else residual.dtype,
+            algorithm, forced(), options.version, *options_given, *kinds,
         )  # fmt: skip
         call = _calls.get(key)
-    except (AttributeError, TypeError):  # lists in place of arrays or tuples: checked below
-        key, call = (), None
+    except (AttributeError, TypeError):  # a list in place of an array, an option that cannot be looked up
+        key = call = None
     if call is None:
         x, weight = as_array("x", x), as_array("weight", weight)
         bias = None if bias is None else as_array("bias", bias)
         call = _checked(operation, x, weight, bias, arguments, residual is not None, algorithm)
-        if key:
+        if key is not None:
             if len(_calls) >= _LIMIT:
                 _calls.clear()
             _calls[key] = call

@@ -20,7 +20,7 @@ from numconv.algorithm import Algorithm
 from numconv.kernels.cpu import epilogue, jit, simd
 from numconv.kernels.cpu import sweep as geo
 from numconv.kernels.cpu.memory import flat
-from numconv.problem import ConvProblem
+from numconv.problem import LAST, ConvProblem, remembered
 
 BLOCK = 256  # positions summed at a time: 2 KB of float64
 
@@ -131,23 +131,27 @@ class Direct(Algorithm):
     name = "direct"
 
     def cost(self, problem: ConvProblem) -> float:
-        """Estimate for one thread: 8 GF/s contiguous, 2 GF/s where positions are strided (3x3 64ch 56x56)."""
-        swept = geo.sweep(problem)
-        contiguous = problem.layout_in != "channels_last" or swept.source_channels * problem.groups == 1
-        taps = problem.flops / (8e9 if contiguous else 2e9)
-        rows = swept.rows * problem.n * problem.groups * swept.result_channels
-        return 2e-6 + taps + rows * math.prod(problem.kernel) * swept.source_channels * 8e-9 / max(len(swept.phases), 1)
+        return _launch(problem)[2]
 
     def run(self, problem, packed, x, bias, residual, out, workspace):
         swept = geo.sweep(problem)
+        kernel, items, seconds = _launch(problem)
         given = geo.operands(problem, x, bias, residual, out)
-        kernel = correlate(sum_dtype(problem.dtype), swept.half)
-        items = problem.n * problem.groups * swept.result_channels * swept.rows
-        workers = min(jit.workers(problem.flops / 8e9), max(items, 1))
         kernel(
-            workers, items, given.x, flat(packed)[0], given.bias, given.residual, given.out, given.header,
-            swept.phases, swept.taps, given.parameter, swept.row_count,
+            min(jit.workers(seconds), items), items, given.x, flat(packed)[0], given.bias, given.residual, given.out,
+            given.header, swept.phases, swept.taps, given.parameter, swept.row_count,
         )  # fmt: skip
+
+
+@remembered
+def _launch(problem: ConvProblem) -> tuple[jit.Kernel, int, float]:
+    """Kernel, items, and an estimate for one thread: 15 GF/s contiguous, 2 strided, and 3 ns a row, tap and channel."""
+    swept = geo.sweep(problem)
+    contiguous = problem.layout_in != LAST or swept.source_channels * problem.groups == 1
+    items = problem.n * problem.groups * swept.result_channels * swept.rows
+    runs = items * math.prod(problem.kernel) * swept.source_channels / max(len(swept.phases), 1)
+    seconds = 2e-6 + problem.flops / (15e9 if contiguous else 2e9) + runs * 3e-9
+    return correlate(sum_dtype(problem.dtype), swept.half), max(items, 1), seconds
 
 
 class DirectWeight(Algorithm):
