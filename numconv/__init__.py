@@ -7,7 +7,6 @@ from numconv import kernels
 from numconv.algorithm import (
     Algorithm,
     algorithms,
-    register,
     using,
 )
 from numconv.ops.activation import (
@@ -40,6 +39,7 @@ from numconv.ops.convolution import (
     plan,
     separable_conv2d,
 )
+from numconv.ops.custom import register
 from numconv.ops.filtering import (
     filter,
     separate,

@@ -31,8 +31,6 @@ LAYERS = [
     ["cli"],
     ["__main__"],
 ]
-# Both load when they are called: the table loads kernels by name, which no import shows.
-LAZY = {("algorithm", "ops.activation")}
 NUMBA = {f"kernels.cpu.{name}" for name in ("simd", "jit", "launch", "lowering", "cache")}
 OPTIONAL = {
     "numba": NUMBA,
@@ -90,11 +88,11 @@ def layer(name):
 @pytest.mark.parametrize("name", FILES)
 def test_imports_point_upwards(name):
     wrong = {module for module in ours(name) if layer(module) > layer(name)}
-    assert {(name, module) for module in wrong} <= LAZY
+    assert not wrong
 
 
 def test_there_is_no_cycle():
-    graph = {name: {module for module in ours(name) if (name, module) not in LAZY} for name in FILES}
+    graph = {name: {module for module in ours(name)} for name in FILES}
     assert len(list(graphlib.TopologicalSorter(graph).static_order())) == len(FILES)
 
 
