@@ -51,7 +51,8 @@ def forward(problem: PoolProblem, axis: int, o: np.ndarray) -> tuple[np.ndarray,
     start = o * problem.stride[axis] - problem.padding[axis][0]
     tap = np.maximum(0, -(start // d))
     stop = np.minimum(problem.kernel[axis], (n - 1 - start) // d + 1)
-    return start + tap * d, np.maximum(0, stop - tap), tap
+    count = np.maximum(0, stop - tap)
+    return start + tap * d, count, np.where(count > 0, tap, 0)
 
 
 def _backward(problem: PoolProblem, axis: int, i: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
