@@ -114,7 +114,7 @@ def direct(half, form, weighted):
                     by *= divide(grid, classes, d + header[BEGIN_D], h + header[BEGIN_H], j + header[BEGIN_W])
                 for i in range(lanes):
                     sums[i] = finish(sums[i] / by, inverse)
-                put(out, o + j * header[OUT_W], header[OUT_LANE], sums, lanes)
+                put(out, o + j * header[OUT_W], header[OUT_LANE], sums, np.int64(0), lanes)
 
     return body
 

@@ -240,7 +240,7 @@ def separable(half, form, sums_in):
                     spread(phase_sums, period, sums, regular, irregular)
                 for j in range(targets):
                     sums[j] = finish(sums[j] / wide(by * factors[header[BY_W] + begin + j]), inverse)
-                put(out, o, header[OUT_W], sums, targets)
+                put(out, o, header[OUT_W], sums, np.int64(0), targets)
                 continue
             for j in range(targets):
                 first, count, weight = places[place_w + j, 0] - low, places[place_w + j, 1], places[place_w + j, 2]
@@ -255,7 +255,7 @@ def separable(half, form, sums_in):
                 whole = wide(by * factors[header[BY_W] + begin + j])
                 for i in range(lanes):
                     sums[i] = finish(sums[i] / whole, inverse)
-                put(out, o + j * header[OUT_W], header[OUT_LANE], sums, lanes)
+                put(out, o + j * header[OUT_W], header[OUT_LANE], sums, np.int64(0), lanes)
 
     return body
 

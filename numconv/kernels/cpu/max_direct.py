@@ -101,9 +101,9 @@ def direct(half, kind, indexed):
                                 place = index + t * header[STEP_W]
                                 take(x, row + t * every, np.int64(1), best, np.int64(0), lanes, found, place)
                 to = o + j * header[OUT_W]
-                put(out, to, header[OUT_LANE], best, lanes)
+                put(out, to, header[OUT_LANE], best, np.int64(0), lanes)
                 if indexed:
-                    put_index(indices, to, header[OUT_LANE], found, lanes)
+                    put_index(indices, to, header[OUT_LANE], found, np.int64(0), lanes)
 
     return body
 

@@ -4,7 +4,7 @@ Loop order: as the sums of `average_pooling`. The rows that a row of the result 
 maxima, the columns of that to the windows' maxima: 2 k comparisons for a window of k x k.
 
 Of equal elements the first in the order of the plane wins, of NaNs the last, as in PyTorch. Where places are wanted,
-each column's maximum carries the row that it came from, and of equal columns that with the earlier row wins.
+each column's maximum carries the row that it came from, and of equal columns the earlier place wins.
 """
 # ruff: noqa: PLR0124  (v != v is true of NaN alone)
 
@@ -24,7 +24,8 @@ from numconv.problem import HALF, PoolProblem
 
 # isort: off
 from numconv.kernels.cpu.windows import (
-    BLOCK, COUNT, FIRST, LANES, OUT_0, OUT_C, OUT_D, OUT_H, OUT_LANE, OUT_N, OUT_W, PLACES_H, PLACES_W, ROWS_H,
+    BLOCK, COUNT, FIRST, LANES, OUT_0, OUT_C, OUT_D, OUT_H, OUT_LANE, OUT_N, OUT_W,
+    PLACES_H, PLACES_W, ROWS_H,
     SHIFT, SIZE_H, SIZE_W, STEP_D, STEP_H, STEP_W, X_0, X_C, X_D, X_H, X_LANE, X_N, X_W,
 )  # fmt: skip
 # isort: on
@@ -72,11 +73,22 @@ def larger(half, indexed):
 
 @jit.function
 def larger_column(indexed):
-    """A function that takes the larger of maxima and a column of each of `count` windows, `every` apart."""
+    """A function that takes the larger of the maxima of `count` windows and a column of each, `every` apart.
 
-    def take(columns, at, every, best, start, count, rows, best_row, best_column, column, apart):
+    With `lanes` it does so for as many next to each other. The place of a column's maximum is its row's, `rows`, and
+    `place` of the first window's column.
+    """
+
+    def take(columns, at, every, best, start, count, lanes, rows, places, place):
         at, every, start, count = np.uint64(at), np.uint64(every), np.uint64(start), np.uint64(count)
-        if every == 1:
+        if lanes > 1:
+            lanes = np.uint64(lanes)
+            for j in range(count):
+                source, target = at + j * every * lanes, start + j * lanes
+                for i in range(lanes):
+                    v, b = columns[source + i], best[target + i]
+                    best[target + i] = v if (v > b) | (v != v) else b
+        elif every == 1:
             for j in range(count):
                 v, b = columns[at + j], best[start + j]
                 best[start + j] = v if (v > b) | (v != v) else b
@@ -89,15 +101,26 @@ def larger_column(indexed):
                 v, b = columns[at + every * j], best[start + j]
                 best[start + j] = v if (v > b) | (v != v) else b
 
-    def take_place(columns, at, every, best, start, count, rows, best_row, best_column, column, apart):
+    def take_place(columns, at, every, best, start, count, lanes, rows, places, place):
         at, every, start, count = np.uint64(at), np.uint64(every), np.uint64(start), np.uint64(count)
-        for j in range(count):
-            v, b, r, q = columns[at + every * j], best[start + j], rows[at + every * j], best_row[start + j]
-            c, here = best_column[start + j], np.int32(column + apart * np.int64(j))
-            wins = (v > b) | ((v == b) & (r < q)) | ((v != v) & ((b == b) | (r >= q)))
-            best[start + j] = v if wins else b
-            best_row[start + j] = r if wins else q
-            best_column[start + j] = here if wins else c
+        apart, place = np.int32(every), np.int32(place)
+        if lanes > 1:
+            lanes = np.uint64(lanes)
+            for j in range(count):
+                source, target, column = at + j * every * lanes, start + j * lanes, place + apart * np.int32(j)
+                for i in range(lanes):
+                    v, b = columns[source + i], best[target + i]
+                    r, q = np.int32(rows[source + i] + column), places[target + i]
+                    wins = (v > b) | ((v == b) & (r < q)) | ((v != v) & ((b == b) | (r > q)))
+                    best[target + i] = v if wins else b
+                    places[target + i] = r if wins else q
+        else:
+            for j in range(count):
+                v, b = columns[at + every * j], best[start + j]
+                r, q = np.int32(rows[at + every * j] + place + apart * np.int32(j)), places[start + j]
+                wins = (v > b) | ((v == b) & (r < q)) | ((v != v) & ((b == b) | (r > q)))
+                best[start + j] = v if wins else b
+                places[start + j] = r if wins else q
 
     return take_place if indexed else take
 
@@ -107,17 +130,14 @@ def separable(half, kind, indexed):
     """The kernel, with `kind` the type in which elements are compared."""
     locate, put, put_index = win.locate(), win.put(half), win.put(0)
     take_row, take_column = larger(half, indexed), larger_column(indexed)
-    source_room, target_room = simd.stack(win.ROOM, kind), simd.stack(win.WIDEST, kind)
-    source_rows = simd.stack(win.ROOM if indexed else 1, "int32")
-    target_rows, target_columns = (simd.stack(win.WIDEST if indexed else 1, "int32") for _ in range(2))
-    target_indices = simd.stack(win.WIDEST if indexed else 1, "int64")
+    source_room, target_room = simd.stack(win.ROOM, kind), simd.stack(win.ROOM, kind)
+    row_room, place_room = (simd.stack(win.ROOM if indexed else 1, "int32") for _ in range(2))
 
-    def body(start, stop, worker, x, out, header, places, segments, factors, indices, least):
-        columns, best, rows = source_room(), target_room(), source_rows()
-        best_row, best_column, found = target_rows(), target_columns(), target_indices()
+    def body(start, stop, worker, x, out, header, windows, segments, factors, indices, least):
+        columns, best, rows, places = source_room(), target_room(), row_room(), place_room()
         shift, step, bottom = header[SHIFT], header[STEP_W], least[0]
         begin, targets, low, high, regular, irregular = 0, 0, 0, 0, 0, 0
-        lanes, base, base_out, place_w, first_d, count_d = 0, 0, 0, 0, 0, 0
+        lanes, base, base_out, window_w, first_d, count_d = 0, 0, 0, 0, 0, 0
         for item in range(start, stop):
             rest, h = divmod(item, header[ROWS_H])
             if h == 0 or item == start:
@@ -130,60 +150,54 @@ def separable(half, kind, indexed):
                 base = header[X_0] + n * header[X_N] + plane * header[X_C] + lane * header[X_LANE] + low * header[X_W]
                 base_out = header[OUT_0] + n * header[OUT_N] + plane * header[OUT_C] + lane * header[OUT_LANE]
                 base_out += d * header[OUT_D] + begin * header[OUT_W]
-                place_w = header[PLACES_W] + begin
-                first_d, count_d = places[d, FIRST], places[d, COUNT]
+                window_w = header[PLACES_W] + begin
+                first_d, count_d = windows[d, FIRST], windows[d, COUNT]
 
             # Rows into columns.
             every = header[X_W] if lanes == 1 else 1
             runs, length = (1, (high - low) * lanes) if header[X_W] == lanes * every else (high - low, lanes)
-            place = header[PLACES_H] + h
-            first_h, count_h = places[place, FIRST], places[place, COUNT]
+            window = header[PLACES_H] + h
+            first_h, count_h = windows[window, FIRST], windows[window, COUNT]
+            first_row = (first_d * header[SIZE_H] + first_h) * header[SIZE_W]
             for i in range((high - low) * lanes):
                 columns[i] = bottom
-            first_row = np.int32(0)
             if indexed:
-                first_row = np.int32(first_d * header[SIZE_H] + first_h)
                 for i in range((high - low) * lanes):
-                    rows[i] = first_row
+                    rows[i] = np.int32(first_row)
             for jd in range(count_d):
                 for jh in range(count_h):
                     source_d, source_h = first_d + jd * header[STEP_D], first_h + jh * header[STEP_H]
                     at = base + source_d * header[X_D] + source_h * header[X_H]
-                    row = source_d * header[SIZE_H] + source_h
+                    row = (source_d * header[SIZE_H] + source_h) * header[SIZE_W]
                     for run in range(runs):
                         to = at + run * header[X_W]
                         take_row(x, to, every, columns, run * lanes, length, rows, np.int32(row))
 
-            # Columns into windows: regular ones at once, or the lanes of one at once.
-            o, j = base_out + h * header[OUT_H], 0
+            # Columns into windows, the regular ones at once.
+            for i in range(targets * lanes):
+                best[i] = bottom
+            j = 0
             while j < targets:
-                first, count = places[place_w + j, FIRST], places[place_w + j, COUNT]
-                to, some, each = j, irregular - j if j == regular else 1, shift
-                if lanes > 1:
-                    to, some, each = 0, lanes, 0
-                for i in range(to, to + some):
-                    best[i] = bottom
-                    if indexed:
-                        best_row[i], best_column[i] = first_row, np.int32(first + each * (i - to))
-                for t in range(count):
-                    column = first + t * step
-                    take_column(
-                        columns, (column - low) * lanes, max(1, each), best, to, some,
-                        rows, best_row, best_column, column, each,
-                    )  # fmt: skip
+                first, count = windows[window_w + j, FIRST], windows[window_w + j, COUNT]
+                some = irregular - j if j == regular else 1
                 if indexed:
-                    for i in range(to, to + some):
-                        place = np.int64(best_row[i]) * header[SIZE_W] + best_column[i]
-                        found[i] = place if count_d * count_h * count > 0 else -1
-                if lanes > 1:
-                    put(out, o + j * header[OUT_W], header[OUT_LANE], best, lanes)
-                    if indexed:
-                        put_index(indices, o + j * header[OUT_W], header[OUT_LANE], found, lanes)
-                j += 1 if lanes > 1 else some
-            if lanes == 1:
-                put(out, o, header[OUT_W], best, targets)
+                    none, apart = count_d * count_h * count == 0, np.int32(0 if some == 1 else shift)
+                    for q in range(some):
+                        place = np.int32(-1 if none else first_row + first) + apart * np.int32(q)
+                        for i in range(lanes):
+                            places[(j + q) * lanes + i] = place
+                for t in range(count if count_d * count_h > 0 else 0):
+                    at, place = (first + t * step - low) * lanes, first + t * step
+                    take_column(columns, at, shift, best, j * lanes, some, lanes, rows, places, place)
+                j += some
+            o = base_out + h * header[OUT_H]
+            apart = header[OUT_W] if lanes == 1 else header[OUT_LANE]
+            whole = lanes == 1 or (header[OUT_W] == lanes and apart == 1)
+            for j in range(1 if whole else targets):
+                some = targets * lanes if whole else lanes
+                put(out, o + j * header[OUT_W], apart, best, j * lanes, some)
                 if indexed:
-                    put_index(indices, o, header[OUT_W], found, targets)
+                    put_index(indices, o + j * header[OUT_W], apart, places, j * lanes, some)
 
     return body
 
@@ -195,11 +209,11 @@ class Separable(PoolAlgorithm):
     accepts = ("stem", "large_kernel", "dilated_ceil", "pool_1d_padded", "pool_3d_unlike", "large")
 
     def rejects(self, problem: PoolProblem) -> str | None:
-        wide, rows = extent(problem), problem.spatial[:-1]
+        wide = extent(problem)
         if wide > win.ROOM:
             return f"a window of {wide} positions along the last axis is wider than the buffer of {win.ROOM}"
-        if problem.indices and (math.prod(rows) >= 2**31 or problem.spatial[-1] >= 2**31):
-            return "places are followed in 32 bits, rows and columns apart"
+        if problem.indices and math.prod(problem.spatial) >= 2**31:
+            return "places are followed in 32 bits"
         return None
 
     def cost(self, problem: PoolProblem) -> float:

@@ -62,7 +62,7 @@ class Windows:
         block = min(lane_count, LANES_AT_ONCE, max(1, ROOM // (2 * wide)))
         header[: BLOCKS + 1] = problem.n, planes, lane_count, block, -(-lane_count // block)
         room = ROOM // block if wide <= ROOM else 0
-        self.segments = _segments(axes[2], int(header[PERIOD]), int(header[SHIFT]), room)
+        self.segments = _segments(axes[2], int(header[PERIOD]), int(header[SHIFT]), room, min(WIDEST, ROOM // block))
         exponent = problem.norm_type or 1.0
         factors, filled = [np.array([exponent, 1 / exponent])], 2
         for a, axis in enumerate(axes):
@@ -102,8 +102,8 @@ class Windows:
         return header
 
 
-def _segments(axis: Axis, period: int, shift: int, room: int) -> np.ndarray:
-    """Cut a row so that the positions that a segment looks at are at most `room`, where that is not 0."""
+def _segments(axis: Axis, period: int, shift: int, room: int, widest: int) -> np.ndarray:
+    """Cut a row into segments of at most `widest` positions that look at no more than `room`, where that is not 0."""
     targets, seeing = len(axis.first), axis.looks > 0
     low = np.where(seeing, axis.first, np.iinfo(np.int64).max)
     high = np.where(seeing, axis.first + (axis.looks - 1) * axis.step + 1, 0)
@@ -116,8 +116,8 @@ def _segments(axis: Axis, period: int, shift: int, room: int) -> np.ndarray:
         unlike[now] |= axis.weight[now] != axis.weight[before]
     segments, begin = [], 0
     while begin < targets:
-        lowest = np.minimum.accumulate(low[begin : begin + WIDEST])
-        highest = np.maximum.accumulate(high[begin : begin + WIDEST])
+        lowest = np.minimum.accumulate(low[begin : begin + widest])
+        highest = np.maximum.accumulate(high[begin : begin + widest])
         length = len(lowest)
         if room:
             length = max(1, int(np.count_nonzero(highest - np.minimum(lowest, highest) <= room)))
@@ -188,13 +188,13 @@ def put(half):
     """A function that stores `count` numbers `apart` from each other."""
     store = simd.store(half)
 
-    def away(out, at, apart, values, count):
-        at, apart, count = np.uint64(at), np.uint64(apart), np.uint64(count)
+    def away(out, at, apart, values, begin, count):
+        at, apart, begin, count = np.uint64(at), np.uint64(apart), np.uint64(begin), np.uint64(count)
         if apart == 1:
             for i in range(count):
-                store(out, at + i, values[i])
+                store(out, at + i, values[begin + i])
         else:
             for i in range(count):
-                store(out, at + i * apart, values[i])
+                store(out, at + i * apart, values[begin + i])
 
     return away
