@@ -252,9 +252,16 @@ def _batched(name: str, shape: tuple[int, ...], operation: str) -> tuple[int, ..
 
 
 def _collapsed(problem: PoolProblem) -> PoolProblem:
-    """The problem with its spatial axes as one, where each window is the whole image."""
-    size = (math.prod(problem.spatial),)
-    return replace(problem, spatial=size, out_spatial=(1,), kernel=size, stride=size, padding=((0, 0),), dilation=(1,))
+    """A problem whose windows are whole images, with fewer axes: one of space, or positions by channels."""
+    size, channels = math.prod(problem.spatial), problem.channels
+    if problem.layout == LAST and not problem.indices:
+        kernel, pads, ones = (size, 1), ((0, 0),) * 2, (1, 1)
+        return replace(
+            problem, channels=1, spatial=(size, channels), out_spatial=(1, channels), kernel=kernel, stride=kernel,
+            padding=pads, dilation=ones, layout=FIRST,
+        )  # fmt: skip
+    one = (size,)
+    return replace(problem, spatial=one, out_spatial=(1,), kernel=one, stride=one, padding=((0, 0),), dilation=(1,))
 
 
 def _size(input_size: Any) -> tuple[int, ...]:

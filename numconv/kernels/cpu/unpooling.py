@@ -51,21 +51,26 @@ def moved(half, how):
     go = move(half, how)
 
     def body(start, stop, worker, values, indices, plane, header):
+        width, v_w, v_c, i_w, i_c = header[W], header[V_W], header[V_C], header[I_W], header[I_C]
+        p_c, p_s = header[P_C], header[P_S]
         for item in range(start, stop):
             n, block = divmod(item, header[BLOCKS])
             c = block * header[BLOCK]
             channels = min(header[BLOCK], header[C] - c)
-            here = header[P_0] + n * header[P_N] + c * header[P_C]
+            here = header[P_0] + n * header[P_N] + c * p_c
             for d in range(header[D]):
                 for h in range(header[H]):
-                    v = header[V_0] + n * header[V_N] + c * header[V_C] + d * header[V_D] + h * header[V_H]
-                    i = header[I_0] + n * header[I_N] + c * header[I_C] + d * header[I_D] + h * header[I_H]
-                    for w in range(header[W]):
-                        for j in range(channels):
-                            index = indices[i + w * header[I_W] + j * header[I_C]]
+                    v = header[V_0] + n * header[V_N] + c * v_c + d * header[V_D] + h * header[V_H]
+                    i = header[I_0] + n * header[I_N] + c * i_c + d * header[I_D] + h * header[I_H]
+                    # One loop along the row, or along the channels.
+                    rows, length, v_row, i_row = (width, channels, v_w, i_w) if channels > 1 else (1, width, 0, 0)
+                    v_next, i_next, p_next = (v_c, i_c, p_c) if channels > 1 else (v_w, i_w, 0)
+                    for w in range(rows):
+                        for j in range(length):
+                            index = indices[np.uint64(i + w * i_row + j * i_next)]
                             if index >= 0:
-                                at = here + j * header[P_C] + index * header[P_S]
-                                go(values, v + w * header[V_W] + j * header[V_C], plane, at)
+                                at = np.uint64(here + j * p_next + index * p_s)
+                                go(values, np.uint64(v + w * v_row + j * v_next), plane, at)
 
     return body
 
