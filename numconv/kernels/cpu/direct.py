@@ -145,12 +145,13 @@ class Direct(Algorithm):
 
 @remembered
 def _launch(problem: ConvProblem) -> tuple[jit.Kernel, int, float]:
-    """Kernel, items, and an estimate for one thread: 20 GF/s contiguous, 2 strided, and 6 ns a row, tap and channel."""
+    """Kernel, items, and an estimate for one thread: 20 GF/s contiguous, 3 strided, and 6 ns a row, tap and channel."""
     swept = geo.sweep(problem)
-    contiguous = problem.layout_in != LAST or swept.source_channels * problem.groups == 1
+    unit = problem.layout_in != LAST or swept.source_channels * problem.groups == 1
+    contiguous = unit and swept.fixed_header[geo.STRIDE_W] == 1
     items = problem.n * problem.groups * swept.result_channels * swept.rows
     runs = items * math.prod(problem.kernel) * swept.source_channels / max(len(swept.phases), 1)
-    seconds = 2e-6 + problem.flops / (20e9 if contiguous else 2e9) + runs * 6e-9
+    seconds = 2e-6 + problem.flops / (20e9 if contiguous else 3e9) + runs * 6e-9
     return correlate(sum_dtype(problem.dtype), swept.half), max(items, 1), seconds
 
 
