@@ -119,12 +119,12 @@ def direct(half, form, weighted):
                                 for i in range(np.uint64(some)):
                                     sums[i] += u * value(x, at + i * stride, p)
                 by = factors[header[BY_D] + d] * factors[header[BY_H] + h]
-                for i in range(some):
-                    w = j if lanes > 1 else j + i
-                    by_w = factors[header[BY_W] + w]
+                for w in range(j, j + alike):
+                    whole = by * factors[header[BY_W] + w]
                     if header[GATHERS] == 0:
-                        by_w *= share_of(grid, classes, d + header[BEGIN_D], h + header[BEGIN_H], w + header[BEGIN_W])
-                    sums[i] = finish(sums[i] / (by * by_w), inverse)
+                        whole *= share_of(grid, classes, d + header[BEGIN_D], h + header[BEGIN_H], w + header[BEGIN_W])
+                    for i in range(w - j, w - j + lanes):
+                        sums[i] = finish(sums[i] / whole, inverse)
                 apart = header[OUT_LANE] if lanes > 1 else header[OUT_W]
                 put(out, o + j * header[OUT_W], apart, sums, np.int64(0), some)
                 j += alike

@@ -75,7 +75,7 @@ def estimate(problem: PoolProblem) -> tuple[float, float]:
     """Seconds that the separable and the direct sum of windows take on one core.
 
     Fitted to single-threaded times from 5 us to 1 ms of 3x3, 2x2, 10x10 to 50x50 and whole-image windows in both
-    layouts, to a factor of two; maxima take twice as long.
+    layouts, to a factor of two where it decides; maxima take twice as long.
     """
     row = row_order(problem)[-1]
     sources, targets = problem.spatial, problem.out_spatial
@@ -86,8 +86,8 @@ def estimate(problem: PoolProblem) -> tuple[float, float]:
     rows = results // max(targets[row], 1)
     above = math.prod(taps) // taps[row]
     if problem.layout == LAST and problem.channels >= 8:
-        separable = 0.06 * rows * above * sources[row] + results * (0.4 + 0.2 * taps[row])
-        direct = results * (0.4 + 0.2 * math.prod(taps))
+        separable = 0.04 * rows * above * sources[row] + results * (0.3 + 0.1 * taps[row])
+        direct = results * (1.2 + 0.1 * math.prod(taps))
     else:
         separable = rows * (60 + 1.6 * taps[row] + above * (8 + 0.06 * sources[row])) + results * (
             0.6 + 0.12 * taps[row]
