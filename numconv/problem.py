@@ -37,6 +37,7 @@ ACTIVATIONS = {
     "hardswish": 0.0,
 }
 _WITH_PARAMETER = ("leaky_relu", "elu")
+FAR = 1 << 40  # strides, dilations and paddings beyond it would leave 64 bits when multiplied
 PRECISIONS = ("strict", "default", "fast")
 HALF = ("float16", "bfloat16")
 _FLOATS = ("float32", "float64", *HALF)
@@ -498,6 +499,9 @@ class ConvProblem:
             strides, dilations = per_axis("stride", stride, ndim, 1), per_axis("dilation", dilation, ndim, 1)
             pads = conv_padding(padding, size, kernel, strides, dilations)
             out_spatial = _checked_output(size, kernel, strides, pads, dilations)
+        for name, numbers in (("stride", strides), ("dilation", dilations), ("padding", sum(pads, ()))):
+            if max(numbers, default=0) >= FAR:
+                raise ValueError(f"{name} must be below 2**40, got {numbers}")
         if bias_shape is not None and tuple(bias_shape) != (result_channels,):
             raise ValueError(f"bias must have shape ({result_channels},), got {tuple(bias_shape)}")
         if precision not in PRECISIONS:

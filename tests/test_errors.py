@@ -357,3 +357,9 @@ def test_strides_far_beyond_the_image():
     np.testing.assert_array_equal(grad[0, 0, :3, :3], 2 * weight[0, 0])
     assert (grad[0, 0, 3:] == 0).all() and (grad[0, 0, :, 3:] == 0).all()
     np.testing.assert_array_equal(nc.conv2d(grad, weight, stride=10**12)[0, 0, 0, 0], 2 * (weight**2).sum())
+
+
+@pytest.mark.parametrize("option", ["stride", "padding", "dilation"])
+def test_numbers_that_leave_64_bits_are_refused(option):
+    with pytest.raises(ValueError, match=option):
+        nc.conv2d(np.ones((1, 1, 5, 5)), np.ones((1, 1, 3, 3)), **{option: 2**70})
