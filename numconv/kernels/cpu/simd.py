@@ -26,7 +26,7 @@ from numba.core import cgutils, types
 from numba.np import arrayobj
 
 intrinsic: Any = numba.extending.intrinsic  # its stubs do not know that kernels call without the typing context
-# Terms added in registers before they join the sum in memory: at 128 a tile spends 2 % of its time on the memory.
+# Terms added in registers before they join the sum in memory: a step costs 0.4 % more at 128 than at 512, 3 % at 64.
 STEPS = 128
 
 
