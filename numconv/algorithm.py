@@ -28,9 +28,14 @@ class Algorithm:
 
     name = ""
     accepts: tuple[str, ...] = ()  # cases of lab/cases.py that must not be rejected (channels last)
+    reads_weight = False  # whether `rejects_weight` looks at the weight's values
 
     def rejects(self, problem: Any) -> str | None:
         """None, or a sentence that says why this problem is not taken."""
+        return None
+
+    def rejects_weight(self, problem: Any, weight: np.ndarray) -> str | None:
+        """None, or a sentence that says why the values of this weight do not suit. Asked only where `reads_weight`."""
         return None
 
     def worker_bytes(self, problem: Any) -> int:
@@ -159,7 +164,7 @@ def forced() -> str | None:
     return _forced.get()
 
 
-def select(problem: Any, name: str = "auto", *, packed: bool = False) -> Algorithm:
+def select(problem: Any, name: str = "auto", *, packed: bool = False, weight: np.ndarray | None = None) -> Algorithm:
     """The algorithm for a problem.
 
     Parameters
@@ -169,11 +174,13 @@ def select(problem: Any, name: str = "auto", *, packed: bool = False) -> Algorit
         "auto", or the algorithm that must be taken.
     packed : bool
         Whether the caller holds packed weights, so that they are no workspace.
+    weight : ndarray, optional
+        The weight as `prepare` gets it. Without it, algorithms are not asked whether its values suit.
 
     Raises
     ------
     ValueError
-        If there is none of that name, or it rejects the problem; the message is its sentence.
+        If there is none of that name, or it rejects the problem or the weight; the message is its sentence.
     """
     entries = table(problem.operation, problem.device)
     if name == "auto" and (wanted := forced()) in {a.name for a in entries}:
@@ -181,34 +188,42 @@ def select(problem: Any, name: str = "auto", *, packed: bool = False) -> Algorit
     if name != "auto":
         for algorithm in entries:
             if algorithm.name == name:
-                reason = rejection(algorithm, problem, packed)
+                reason = rejection(algorithm, problem, packed, weight)
                 if reason is not None:
                     raise ValueError(f"algorithm {name!r} rejects this problem: {reason}")
                 return algorithm
         raise ValueError(f"algorithm must be 'auto' or one of {[a.name for a in entries]}, got {name!r}")
-    best, least = entries[0], float("inf")
-    for algorithm, cost, reason in candidates(problem, packed=packed):
-        if reason is None and cost < least:
-            best, least = algorithm, cost
-    return best
+    cheapest_first = sorted(candidates(problem, packed=packed), key=lambda row: row[1])
+    taking = (a for a, _, reason in cheapest_first if reason is None and _values(a, problem, weight) is None)
+    return next(taking)
 
 
-def rejection(algorithm: Algorithm, problem: Any, packed: bool = False) -> str | None:
-    """Why an algorithm cannot take a problem: its own sentence, or that one thread's workspace is above the limit."""
+def _values(algorithm: Algorithm, problem: Any, weight: np.ndarray | None) -> str | None:
+    """The algorithm's sentence on the weight's values, if a weight is given and it has one."""
+    return algorithm.rejects_weight(problem, weight) if weight is not None and algorithm.reads_weight else None
+
+
+def rejection(algorithm: Algorithm, problem: Any, packed: bool = False, weight: np.ndarray | None = None) -> str | None:
+    """Why an algorithm cannot take a problem.
+
+    Its own sentence, that one thread's workspace is above the limit, or, given a weight, its sentence on the values.
+    """
     reason = algorithm.rejects(problem)
     if reason is None:
         need = algorithm.worker_bytes(problem) + (0 if packed else algorithm.packed_bytes(problem))
         if need > options.workspace_limit:
             reason = f"needs {need} bytes of workspace, above the limit of {options.workspace_limit}"
-    return reason
+    return _values(algorithm, problem, weight) if reason is None else reason
 
 
-def candidates(problem: Any, *, packed: bool = False) -> list[tuple[Algorithm, float, str | None]]:
+def candidates(
+    problem: Any, *, packed: bool = False, weight: np.ndarray | None = None
+) -> list[tuple[Algorithm, float, str | None]]:
     """(algorithm, estimated seconds, None or why it is not chosen automatically), in the order of the table."""
     optional = {id(a) for a, default in _registered.get((problem.operation, problem.device), ()) if not default}
     found: list[tuple[Algorithm, float, str | None]] = []
     for algorithm in table(problem.operation, problem.device):
-        reason = rejection(algorithm, problem, packed)
+        reason = rejection(algorithm, problem, packed, weight)
         if reason is None and id(algorithm) in optional:
             reason = "registered without default=True: it runs where it is named"
         found.append((algorithm, algorithm.cost(problem) if reason is None else float("inf"), reason))
