@@ -22,6 +22,10 @@ from numconv.ops.activation import (
     softmax,
     tanh,
 )
+from numconv.ops.choice import (
+    explain,
+    tune,
+)
 from numconv.ops.convolution import (
     conv1d,
     conv1d_input,
@@ -35,7 +39,6 @@ from numconv.ops.convolution import (
     conv_transpose1d,
     conv_transpose2d,
     conv_transpose3d,
-    explain,
     plan,
     separable_conv2d,
 )
@@ -235,6 +238,7 @@ __all__ = [
     "silu",
     "softmax",
     "tanh",
+    "tune",
     "unfold",
     "using",
     "weighted_avg_pool1d",

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from numconv import measured
 from numconv.options import get_num_threads, options
 
 
@@ -42,18 +43,22 @@ class Algorithm:
         """Bytes of workspace that each thread at work needs."""
         return 0
 
+    def shared_bytes(self, problem: Any) -> int:
+        """Bytes of workspace that all threads share."""
+        return 0
+
     def items(self, problem: Any) -> int:
         """Work items: no more threads than that can share the work."""
         return 1
 
     def workspace(self, problem: Any) -> int:
         """Bytes that `run` gets: for as many threads as may work now, fewer where the workspace limit asks for it."""
-        each = self.worker_bytes(problem)
+        each, shared = self.worker_bytes(problem), self.shared_bytes(problem)
         if each == 0:
-            return 0
-        room = options.workspace_limit - self.packed_bytes(problem)
+            return shared
+        room = options.workspace_limit - self.packed_bytes(problem) - shared
         threads = min(get_num_threads(), self.items(problem), (room if room > 0 else options.workspace_limit) // each)
-        return each * max(threads, 1)
+        return shared + each * max(threads, 1)
 
     def packed_bytes(self, problem: Any) -> int:
         """Bytes that `prepare` allocates."""
@@ -151,7 +156,10 @@ def add(operation: str, algorithm: Algorithm, default: bool, device: str) -> Non
 
 @contextlib.contextmanager
 def using(name: str) -> Iterator[None]:
-    """Within the block, run the algorithm `name` in every call that says `algorithm="auto"` and has one of it."""
+    """Within the block, run the algorithm `name` in every call that says `algorithm="auto"` and has one of it.
+
+    `using("tuned")` makes "auto" mean "tuned".
+    """
     token = _forced.set(name)
     try:
         yield
@@ -171,7 +179,8 @@ def select(problem: Any, name: str = "auto", *, packed: bool = False, weight: np
     ----------
     problem : ConvProblem or PoolProblem
     name : str
-        "auto", or the algorithm that must be taken.
+        "auto"; "tuned", which is the winner that `tune` remembered for this problem, and "auto" where there is none or
+        it rejects; or the algorithm that must be taken.
     packed : bool
         Whether the caller holds packed weights, so that they are no workspace.
     weight : ndarray, optional
@@ -182,17 +191,20 @@ def select(problem: Any, name: str = "auto", *, packed: bool = False, weight: np
     ValueError
         If there is none of that name, or it rejects the problem or the weight; the message is its sentence.
     """
-    entries = table(problem.operation, problem.device)
-    if name == "auto" and (wanted := forced()) in {a.name for a in entries}:
+    entries = {algorithm.name: algorithm for algorithm in table(problem.operation, problem.device)}
+    if name == "auto" and (wanted := forced()) in (*entries, "tuned"):
         name = str(wanted)
-    if name != "auto":
-        for algorithm in entries:
-            if algorithm.name == name:
-                reason = rejection(algorithm, problem, packed, weight)
-                if reason is not None:
-                    raise ValueError(f"algorithm {name!r} rejects this problem: {reason}")
-                return algorithm
-        raise ValueError(f"algorithm must be 'auto' or one of {[a.name for a in entries]}, got {name!r}")
+    if name == "tuned":
+        winner = entries.get(measured.fastest(measured.times(problem), packed))
+        if winner is not None and rejection(winner, problem, packed, weight) is None:
+            return winner
+    elif name != "auto":
+        if name not in entries:
+            raise ValueError(f"algorithm must be 'auto', 'tuned' or one of {list(entries)}, got {name!r}")
+        reason = rejection(entries[name], problem, packed, weight)
+        if reason is not None:
+            raise ValueError(f"algorithm {name!r} rejects this problem: {reason}")
+        return entries[name]
     cheapest_first = sorted(candidates(problem, packed=packed), key=lambda row: row[1])
     taking = (a for a, _, reason in cheapest_first if reason is None and _values(a, problem, weight) is None)
     return next(taking)
@@ -210,7 +222,11 @@ def rejection(algorithm: Algorithm, problem: Any, packed: bool = False, weight: 
     """
     reason = algorithm.rejects(problem)
     if reason is None:
-        need = algorithm.worker_bytes(problem) + (0 if packed else algorithm.packed_bytes(problem))
+        need = (
+            algorithm.shared_bytes(problem)
+            + algorithm.worker_bytes(problem)
+            + (0 if packed else algorithm.packed_bytes(problem))
+        )
         if need > options.workspace_limit:
             reason = f"needs {need} bytes of workspace, above the limit of {options.workspace_limit}"
     return _values(algorithm, problem, weight) if reason is None else reason

@@ -14,6 +14,7 @@ PACKAGE = Path(__file__).parents[1] / "numconv"
 LAYERS = [
     ["problem"],
     ["options"],
+    ["measured"],
     ["algorithm"],
     ["kernels"],
     ["plan"],

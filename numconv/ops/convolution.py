@@ -1,4 +1,4 @@
-"""Convolutions of arrays: forward, transposed, gradients, separable; plans and explanations.
+"""Convolutions of arrays: forward, transposed, gradients, separable; plans.
 
 `convolution` means cross-correlation, as in every framework. A call is looked up by its shapes, dtypes and options in
 a bounded dictionary; on a miss the arguments are checked by making a problem, and the algorithm is selected.
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from numconv.algorithm import Algorithm, candidates, forced, select
+from numconv.algorithm import Algorithm, forced, select
 from numconv.kernels.cpu.memory import native
 from numconv.ops import resampling
 from numconv.options import options
@@ -656,75 +656,3 @@ def plan(
     problem = ConvProblem.make(operation, whole, weight.shape, kind, **arguments)
     weight = np.ascontiguousarray(_convert(weight, kind))
     return make_plan(problem, algorithm, weight, bias, batched, arguments)
-
-
-class Explanation:
-    """The candidates for a problem: str() gives the table."""
-
-    def __init__(self, problem: ConvProblem, rows: list[tuple[Algorithm, float, str | None]], chosen: str) -> None:
-        self.problem = problem
-        self.algorithm = chosen
-        self.rejected = {a.name: reason for a, _, reason in rows if reason is not None}
-        self._rows = rows
-
-    def __str__(self) -> str:
-        p = self.problem
-        lines = [
-            f"{p.operation}: {p.input_shape} and {p.weight_shape}, {p.dtype}, "
-            f"{p.multiply_adds:,} multiply-adds, {p.bytes:,} bytes"
-        ]
-        for algorithm, cost, reason in self._rows:
-            mark = "->" if algorithm.name == self.algorithm else "  "
-            if reason is None:
-                lines.append(
-                    f"{mark} {algorithm.name:10s} {cost * 1e3:10.4f} ms estimated on one thread, "
-                    f"{algorithm.workspace(p):>10,} bytes of workspace, error bound {algorithm.error_bound(p):.0e}"
-                )
-            else:
-                lines.append(f"{mark} {algorithm.name:10s} rejected: {reason}")
-        return "\n".join(lines)
-
-    def __repr__(self) -> str:
-        return f"<Explanation of {self.problem.operation}: {self.algorithm}>"
-
-
-def explain(operation: str, x: Any, weight: Any, bias: Any = None, **arguments: Any) -> Explanation:
-    """Print which algorithms could run a convolution, in the order of the table, and which one does.
-
-    Parameters
-    ----------
-    operation : str
-        "conv{n}d", "conv_transpose{n}d", "conv{n}d_input" or "conv{n}d_weight".
-    x, weight : array_like
-        Of the forward convolution, as for `conv2d`; for a gradient x is the input.
-    bias : array_like, optional
-    **arguments
-        The operation's options.
-
-    Returns
-    -------
-    Explanation
-        With `algorithm` (the name of the one chosen) and `rejected` (a sentence for each name).
-
-    Raises
-    ------
-    ValueError, TypeError
-        As the operation.
-    """
-    x, weight = as_array("x", x), as_array("weight", weight)
-    ndim = spatial_axes(operation)
-    gradient = operation.endswith(("_input", "_weight"))
-    name = arguments.pop("algorithm", "auto")
-    residual = arguments.pop("residual", None) is not None
-    forward = f"conv{ndim}d" if gradient else operation
-    batched = x.shape if x.ndim == ndim + 2 else (1, *x.shape)
-    bias_shape = None if bias is None else np.shape(bias)
-    dtype = common_dtype(x=x, weight=weight)
-    problem = ConvProblem.make(
-        forward, batched, weight.shape, dtype, bias_shape=bias_shape, residual=residual, **arguments
-    )
-    if gradient:
-        problem = problem.with_operation(operation)
-    explanation = Explanation(problem, candidates(problem), select(problem, name).name)
-    print(explanation)
-    return explanation

@@ -61,6 +61,27 @@ def pool_gradient(
     return _run(call, _shaped(grad_output, call.source), *_fitting(given, call.problem))
 
 
+def pool_problem(operation: str, x: np.ndarray, *, weights: Any = None, **options: Any) -> PoolProblem:
+    """The problem that a call makes, given the options of the pooling; of a gradient, `x` is the pooling's input."""
+    if _infinite(options.get("norm_type")):
+        operation = operation.replace("lp", "max")
+        del options["norm_type"]
+    kind, given = _weights("gaussian" if weights is None and operation.startswith("weighted") else weights)
+    if operation.startswith("global"):
+        shape, options["data_format"] = _few_axes("x", x.shape, options.get("data_format"))
+    else:
+        shape = _batched("x", x.shape, operation)
+    by_indices = "max" in operation and operation.endswith("_input")
+    forward = operation.removesuffix("_input") if by_indices else operation
+    problem = PoolProblem.make(forward, shape, x.dtype, weights=kind, **options)
+    _fitting(given, problem)
+    if by_indices:
+        size = split_shape(problem.result_shape, problem.layout)[2]
+        return PoolProblem.make(operation, shape, x.dtype, output_size=size, data_format=options.get("data_format"))
+    whole = problem.adaptive and set(problem.out_spatial) == {1}
+    return _collapsed(problem) if whole and (problem.backward or x.flags.c_contiguous) else problem
+
+
 def lp_pool(operation: str, x: Any, norm_type: Any, algorithm: str, **windows: Any) -> Any:
     """An Lp pooling, of which an infinite p makes a max pooling of absolute values."""
     if not _infinite(norm_type):
