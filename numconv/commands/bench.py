@@ -14,15 +14,17 @@ Results are first compared with the direct algorithm in float64; "wrong" marks o
 from __future__ import annotations
 
 import argparse
-import fnmatch
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from numconv.commands import roofline
+from numconv.commands.layers import operation, problem, shapes
 
 PEERS, OURS = ("PyTorch", "ONNX Runtime"), ("auto", "plan")
 TOLERANCE = 5e-6  # DESIGN's bound for float32 in default precision
@@ -30,14 +32,19 @@ TOLERANCE = 5e-6  # DESIGN's bound for float32 in default precision
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("pattern", nargs="?", default="", metavar="PATTERN")
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--roofline", action="store_true", help="how near layers come to what the machine can do")
     parser.add_argument("--quick", action="store_true", help="one shape of each family, fewer rounds")
+    parser.add_argument("--dtype", default="float32", choices=("float32", "float64"), help="with --roofline")
+    parser.add_argument("--output", type=Path, default=Path("roofline.png"), metavar="FILE", help="of --roofline")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure, in seconds, to FILE")
 
 
 def run(options: argparse.Namespace) -> None:
-    chosen = list(shapes(options.pattern, options.quick))
-    if not chosen:
-        raise ValueError(f"PATTERN: no family or shape is called {options.pattern!r}")
+    if options.roofline:
+        roofline.report(options.pattern, options.quick, options.dtype, options.output, options.json)
+        return
+    chosen = shapes(options.pattern, options.quick)
     rounds, budget = (2, 0.02) if options.quick else (5, 0.1)
     columns = column_names([shape for _, shape in chosen])
     widths = [max(len(name) + 2, 10) for name in (*columns, "vs peer")]
@@ -51,30 +58,6 @@ def run(options: argparse.Namespace) -> None:
         records.append({"family": family, "shape": shape.name, "count": shape.count, "timings": figures})
     if options.json:
         options.json.write_text(json.dumps(records, indent=1), "utf-8")
-
-
-def shapes(pattern: str, quick: bool) -> Iterator[tuple[str, Any]]:
-    """(family, shape) of all that match the pattern; when quick one of each family, the smallest."""
-    from numconv.lab.shapes import FAMILIES, RESNET50
-
-    wanted = pattern if any(c in pattern for c in "*?[") else f"*{pattern}*"
-    for family, members in {"resnet50": RESNET50, **FAMILIES}.items():
-        matching = [s for s in members if fnmatch.fnmatch(f"{family}/{s.name}", wanted)]
-        if quick and matching:
-            matching = [min(matching, key=lambda s: problem(s).multiply_adds)]
-        yield from ((family, shape) for shape in matching)
-
-
-def operation(shape: Any) -> str:
-    """The public function of a shape."""
-    return f"conv{'_transpose' if shape.transposed else ''}{len(shape.kernel)}d"
-
-
-def problem(shape: Any) -> Any:
-    """The ConvProblem of a shape."""
-    from numconv.problem import ConvProblem
-
-    return ConvProblem.make(operation(shape), shape.x, shape.weight, **shape.options)
 
 
 def race_shape(shape: Any, rounds: int, budget: float) -> dict[str, Any]:
