@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 import os
 from collections.abc import Callable
 from typing import Any
@@ -78,6 +79,15 @@ def _masked_load(builder: Any, place: Any, mask: Any, zero: Any, size: int) -> A
     name = f"llvm.masked.load.v{zero.type.count}f{8 * size}.p0"
     function = cgutils.get_or_insert_function(builder.module, kind, name)
     return builder.call(function, [place, ir.Constant(i32, size), mask, zero])
+
+
+def _masked_store(builder: Any, value: Any, place: Any, mask: Any, size: int) -> None:
+    """Store the lanes whose mask is on; the others' memory is not touched."""
+    i32 = ir.IntType(32)
+    kind = ir.FunctionType(ir.VoidType(), [value.type, value.type.as_pointer(), i32, mask.type])
+    name = f"llvm.masked.store.v{value.type.count}f{8 * size}.p0"
+    function = cgutils.get_or_insert_function(builder.module, kind, name)
+    builder.call(function, [value, place, ir.Constant(i32, size), mask])
 
 
 def _sum_in_registers(
@@ -187,6 +197,280 @@ def tabled_tile(rows: int, vectors: int) -> Any:
     return multiply_add
 
 
+FIRST, LAST, RESIDUAL = 1, 2, 4  # bits of a tile's `mode`
+
+
+def _constant(kind: ir.VectorType, value: float) -> Any:
+    return ir.Constant(kind, [value] * kind.count)
+
+
+def _clipped(builder: Any, v: Any, low: float, high: float) -> Any:
+    """min(max(v, low), high), NaN kept."""
+    v = builder.select(builder.fcmp_ordered("<", v, _constant(v.type, low)), _constant(v.type, low), v)
+    return builder.select(builder.fcmp_ordered(">", v, _constant(v.type, high)), _constant(v.type, high), v)
+
+
+def _exponential(builder: Any, v: Any) -> Any:
+    """exp(v) for |v| <= 87: 2^n times the Taylor polynomial of exp on |r| <= ln(2) / 2, to the last bit or two."""
+    kind, single = v.type, isinstance(v.type.element, ir.FloatType)
+    whole = ir.VectorType(ir.IntType(32 if single else 64), kind.count)
+    name = f"llvm.rint.v{kind.count}f{32 if single else 64}"
+    rint = cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [kind]), name)
+    n = builder.call(rint, [builder.fmul(v, _constant(kind, 1 / math.log(2)))])
+    high = 0.693145751953125  # ln 2 in few bits, so that n times it is exact
+    r = _vector_fma(builder, kind, n, _constant(kind, -high), v)
+    r = _vector_fma(builder, kind, n, _constant(kind, high - math.log(2)), r)
+    terms = 7 if single else 13
+    total = _constant(kind, 1 / math.factorial(terms))
+    for k in reversed(range(terms)):
+        total = _vector_fma(builder, kind, total, r, _constant(kind, 1 / math.factorial(k)))
+    bits, bias = (23, 127) if single else (52, 1023)
+    exponent = builder.add(builder.fptosi(n, whole), ir.Constant(whole, [bias] * kind.count))
+    power = builder.bitcast(builder.shl(exponent, ir.Constant(whole, [bits] * kind.count)), kind)
+    return builder.fmul(total, power)
+
+
+def _activated(builder: Any, name: str, slope: Any, v: Any) -> Any:
+    """PyTorch's definition of an activation, on a vector; NaN stays NaN."""
+    kind = v.type
+    zero = _constant(kind, 0.0)
+    if name == "relu":
+        return builder.select(builder.fcmp_ordered("<=", v, zero), zero, v)
+    if name == "relu6":
+        return _clipped(builder, v, 0.0, 6.0)
+    if name == "leaky_relu":
+        return builder.select(builder.fcmp_ordered(">", v, zero), v, builder.fmul(v, slope))
+    if name == "hardswish":
+        gate = _clipped(builder, builder.fadd(v, _constant(kind, 3.0)), 0.0, 6.0)
+        return builder.fdiv(builder.fmul(v, gate), _constant(kind, 6.0))
+    if name == "silu":
+        down = _exponential(builder, _clipped(builder, builder.fneg(v), -80.0, 80.0))
+        return builder.fdiv(v, builder.fadd(down, _constant(kind, 1.0)))
+    return v
+
+
+def indirect_tile(rows: int, vectors: int, activation: str) -> Any:
+    """The register tile on rows that lie anywhere, with its epilogue in registers.
+
+    The function is `(table, head, first, taps, depth, skip, packed, b, sums, s, mode, bias, at, some, parameter)`:
+
+    sum[r, j] = sum over t < taps, k < depth of  row(t, r)[skip + k] * packed[b + place(t) + k width + j].
+
+    Of table[head:], the first `rows` numbers are addresses of the result's rows, the next of the residual's; then for
+    each tap its place in `packed` and the addresses of `rows` rows of the source, of which those from tap `first` on
+    count. Unless `mode` has FIRST, the sums so far in sums[s:] are added. With LAST the result's rows from channel
+    `at` on become activation(sum + bias (+ residual where `mode` has RESIDUAL)) in their first `some` lanes; without
+    it the sums are stored in sums[s:].
+    """
+    record = rows + 1
+
+    @intrinsic
+    def multiply_add(
+        typing: Any, table: Any, head: Any, first: Any, taps: Any, depth: Any, skip: Any, packed: Any, b: Any,
+        sums: Any, s: Any, mode: Any, bias: Any, at: Any, some: Any, parameter: Any,
+    ) -> Any:  # fmt: skip
+        def generate(context: Any, caller: Any, signature: Any, arguments: Any) -> Any:
+            kinds, values = signature.args, list(arguments)
+            i64, element = ir.IntType(64), context.get_data_type(packed.dtype)
+            vector, size = ir.VectorType(element, lanes(str(packed.dtype))), packed.dtype.bitwidth // 8
+            count, width = vector.count, vectors * vector.count
+            places = [
+                caller.gep(_data(context, caller, kinds[k], values[k]), [offset])
+                for k, offset in ((0, values[1]), (6, values[7]), (8, values[9]), (11, values[12]), (14, i64(0)))
+            ]
+            numbers = [*values[2:6], values[10], values[12], values[13]]
+            # A function of its own: among the kernel's other variables the sums would not stay in registers.
+            kind = ir.FunctionType(ir.VoidType(), [v.type for v in (*places, *numbers)])
+            function = ir.Function(caller.module, kind, caller.module.get_unique_name("indirect_tile"))
+            function.linkage = "internal"
+            function.attributes.add("noinline")
+            caller.call(function, [*places, *numbers])
+            head, weights, total_at, bias_at, slope_at, first, taps, depth, skip, mode, at, some = function.args
+            builder = ir.IRBuilder(function.append_basic_block("start"))
+            zero = _constant(vector, 0.0)
+            grid = list(itertools.product(range(rows), range(vectors)))
+
+            def number(value: int) -> Any:
+                return ir.Constant(i64, value)
+
+            def read(place: int) -> Any:
+                return builder.load(builder.gep(head, [number(place)]))
+
+            def pointer(address: Any, offset: Any) -> Any:
+                return builder.gep(builder.inttoptr(address, element.as_pointer()), [offset])
+
+            def choose(wanted: bool, then: Callable[[list[Any]], list[Any]], bit: int, given: list[Any]) -> list[Any]:
+                """`then(given)` where the mode has the bit (or, not `wanted`, has it not), else `given`."""
+                has = builder.icmp_signed("!=", builder.and_(mode, number(bit)), number(0))
+                before = builder.block
+                yes, after = builder.append_basic_block("then"), builder.append_basic_block("after")
+                builder.cbranch(has if wanted else builder.not_(has), yes, after)
+                builder.position_at_end(yes)
+                found, last = then(given), builder.block
+                builder.branch(after)
+                builder.position_at_end(after)
+                joined = []
+                for new, old in zip(found, given):
+                    joined.append(builder.phi(vector))
+                    joined[-1].add_incoming(new, last)
+                    joined[-1].add_incoming(old, before)
+                return joined
+
+            # Two loops, over taps and over depth, with the sums in registers throughout.
+            entry = builder.block
+            tap_loop, depth_loop, tap_done, done = (
+                builder.append_basic_block(name) for name in ("tap", "depth", "tap.done", "done")
+            )
+            builder.cbranch(builder.icmp_signed(">", taps, number(0)), tap_loop, done)
+            builder.position_at_end(tap_loop)
+            tap = builder.phi(i64)
+            carried = [builder.phi(vector) for _ in grid]
+            place = builder.gep(
+                head, [builder.add(number(2 * rows), builder.mul(builder.add(first, tap), number(record)))]
+            )
+            panel = builder.gep(weights, [builder.load(place)])
+            sources = [pointer(builder.load(builder.gep(place, [number(1 + r)])), skip) for r in range(rows)]
+            builder.branch(depth_loop)
+            builder.position_at_end(depth_loop)
+            k = builder.phi(i64)
+            running = [builder.phi(vector) for _ in grid]
+            step = builder.gep(panel, [builder.mul(k, number(width))])
+            operands = [builder.load(_at(builder, step, number(v * count), vector), align=size) for v in range(vectors)]
+            following = []
+            for r, source in enumerate(sources):  # row after row: with all loads first there are too few registers
+                splat = _splat(builder, vector, builder.load(builder.gep(source, [k])))
+                following += [
+                    _vector_fma(builder, vector, splat, operand, running[r * vectors + v])
+                    for v, operand in enumerate(operands)
+                ]
+            next_k, next_tap = builder.add(k, number(1)), builder.add(tap, number(1))
+            builder.cbranch(builder.icmp_signed("<", next_k, depth), depth_loop, tap_done)
+            builder.position_at_end(tap_done)
+            builder.cbranch(builder.icmp_signed("<", next_tap, taps), tap_loop, done)
+            builder.position_at_end(done)
+            totals = [builder.phi(vector) for _ in grid]
+            for phi, start, again in ((tap, number(0), next_tap), (k, number(0), next_k)):
+                phi.add_incoming(start, entry if phi is tap else tap_loop)
+                phi.add_incoming(again, tap_done if phi is tap else depth_loop)
+            for outer, inner, total, new in zip(carried, running, totals, following):
+                outer.add_incoming(zero, entry)
+                outer.add_incoming(new, tap_done)
+                inner.add_incoming(outer, tap_loop)
+                inner.add_incoming(new, depth_loop)
+                total.add_incoming(zero, entry)
+                total.add_incoming(new, tap_done)
+
+            def in_sums(k: int) -> Any:
+                return _at(builder, total_at, number(k * count), vector)
+
+            def add_earlier(given: list[Any]) -> list[Any]:
+                return [builder.fadd(total, builder.load(in_sums(k), align=size)) for k, total in enumerate(given)]
+
+            totals = choose(False, add_earlier, FIRST, totals)
+            last, kept, end = (builder.append_basic_block(name) for name in ("last", "kept", "end"))
+            is_last = builder.icmp_signed("!=", builder.and_(mode, number(LAST)), number(0))
+            builder.cbranch(is_last, last, kept)
+            builder.position_at_end(kept)
+            for index, total in enumerate(totals):
+                builder.store(total, in_sums(index), align=size)
+            builder.branch(end)
+
+            builder.position_at_end(last)
+            lane = ir.VectorType(i64, count)
+            bound = _splat(builder, lane, some)
+            masks = [
+                builder.icmp_signed("<", ir.Constant(lane, list(range(v * count, (v + 1) * count))), bound)
+                for v in range(vectors)
+            ]
+            added = [
+                _masked_load(builder, _at(builder, bias_at, number(v * count), vector), masks[v], zero, size)
+                for v in range(vectors)
+            ]
+            totals = [builder.fadd(total, added[v]) for (_, v), total in zip(grid, totals)]
+
+            def row_at(place: int, v: int) -> Any:
+                return _at(builder, pointer(read(place), at), number(v * count), vector)
+
+            def add_residual(given: list[Any]) -> list[Any]:
+                return [
+                    builder.fadd(total, _masked_load(builder, row_at(rows + r, v), masks[v], zero, size))
+                    for (r, v), total in zip(grid, given)
+                ]
+
+            totals = choose(True, add_residual, RESIDUAL, totals)
+            slope = _splat(builder, vector, builder.load(slope_at))
+            for (r, v), total in zip(grid, totals):
+                value = _activated(builder, activation, slope, total)
+                _masked_store(builder, value, row_at(r, v), masks[v], size)
+            builder.branch(end)
+            builder.position_at_end(end)
+            builder.ret_void()
+            return context.get_dummy_value()
+
+        i = types.intp
+        return types.void(table, i, i, i, i, i, packed, i, sums, i, i, bias, i, i, parameter), generate
+
+    return multiply_add
+
+
+@intrinsic
+def address(typing: Any, array: Any, i: Any) -> Any:
+    """The address of array[i]."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        place = builder.gep(_data(context, builder, signature.args[0], arguments[0]), [arguments[1]])
+        return builder.ptrtoint(place, ir.IntType(64))
+
+    return types.intp(array, types.intp), generate
+
+
+def transpose(dtype: str) -> Any:
+    """`transpose(dtype)(source, at, pitch, rows, columns, block)`: a square of lanes x lanes numbers, turned.
+
+    block[j lanes + i] = source[at + i pitch + j] for i < rows and j < columns <= lanes, and 0 elsewhere in the square.
+    Rounds of shuffles that exchange ever larger sub-squares (Eklundh's method, IEEE Trans. Computers C-21, 1972).
+    """
+    n = lanes(dtype)
+
+    @intrinsic
+    def transposed(typing: Any, source: Any, at: Any, pitch: Any, rows: Any, columns: Any, block: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            kinds, (_, at, pitch, rows, columns, _) = signature.args, arguments
+            vector, size = ir.VectorType(context.get_data_type(source.dtype), n), source.dtype.bitwidth // 8
+            i64 = ir.IntType(64)
+            base = builder.gep(_data(context, builder, kinds[0], arguments[0]), [at])
+            target = _data(context, builder, kinds[5], arguments[5])
+            numbers, zero = ir.VectorType(i64, n), _constant(vector, 0.0)
+            inside = builder.icmp_signed("<", ir.Constant(numbers, list(range(n))), _splat(builder, numbers, columns))
+            none = ir.Constant(inside.type, [0] * n)
+            square = []
+            for i in range(n):
+                row = builder.gep(base, [builder.mul(pitch, ir.Constant(i64, i))])
+                there = builder.icmp_signed("<", ir.Constant(i64, i), rows)
+                mask = builder.select(there, inside, none)
+                square.append(_masked_load(builder, builder.bitcast(row, vector.as_pointer()), mask, zero, size))
+            half = n // 2
+            while half:
+                low = [k % n if k % (2 * half) < half else n + k - half for k in range(n)]
+                high = [k + half if k % (2 * half) < half else n + k for k in range(n)]
+                for i in range(n):
+                    if i % (2 * half) < half:
+                        pair = square[i], square[i + half]
+                        square[i], square[i + half] = (
+                            builder.shuffle_vector(*pair, ir.Constant(ir.VectorType(ir.IntType(32), n), order))
+                            for order in (low, high)
+                        )
+                half //= 2
+            for j, column in enumerate(square):
+                builder.store(column, _at(builder, target, ir.Constant(i64, j * n), vector), align=size)
+            return context.get_dummy_value()
+
+        i = types.intp
+        return types.void(source, i, i, i, i, block), generate
+
+    return transposed
+
+
 def channel_tile(positions: int, vectors: int) -> Any:
     """Channels along the vectors, each by its own weight: `(w, x, xi, step, c, ci, taps, ti, count, first, some)`.
 
@@ -239,16 +523,14 @@ def _move_vector(typing: Any, target: Any, to: Any, source: Any, at: Any, low: A
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         kinds, size = signature.args, target.dtype.bitwidth // 8
         vector = ir.VectorType(context.get_data_type(target.dtype), lanes(str(target.dtype)))
-        index, pointer, i32 = ir.VectorType(ir.IntType(64), vector.count), vector.as_pointer(), ir.IntType(32)
+        index = ir.VectorType(ir.IntType(64), vector.count)
         lane, zero = ir.Constant(index, list(range(vector.count))), ir.Constant(vector, [0.0] * vector.count)
         low, high, length = (_splat(builder, index, a) for a in arguments[4:])
         inside = builder.and_(builder.icmp_signed(">=", lane, low), builder.icmp_signed("<", lane, high))
         source_at = _at(builder, _data(context, builder, kinds[2], arguments[2]), arguments[3], vector)
         target_at = _at(builder, _data(context, builder, kinds[0], arguments[0]), arguments[1], vector)
         value, stored = _masked_load(builder, source_at, inside, zero, size), builder.icmp_signed("<", lane, length)
-        kind = ir.FunctionType(ir.VoidType(), [vector, pointer, i32, stored.type])
-        store = cgutils.get_or_insert_function(builder.module, kind, f"llvm.masked.store.v{vector.count}f{8 * size}.p0")
-        builder.call(store, [value, target_at, ir.Constant(i32, size), stored])
+        _masked_store(builder, value, target_at, stored, size)
         return context.get_dummy_value()
 
     index = types.intp

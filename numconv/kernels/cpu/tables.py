@@ -8,12 +8,13 @@ from numconv.kernels.cpu.depthwise import Depthwise
 from numconv.kernels.cpu.direct import Direct, DirectWeight
 from numconv.kernels.cpu.im2col import Im2col
 from numconv.kernels.cpu.im2col_weight import Im2colWeight
+from numconv.kernels.cpu.indirect import Indirect
 from numconv.kernels.cpu.lp_gradient import LpGradient
 from numconv.kernels.cpu.pooling import PoolAlgorithm
 from numconv.kernels.cpu.strip import Strip
 from numconv.kernels.cpu.unpooling import MaxGradient, Unpool, UnpoolGradient
 
-_SWEPT: tuple[Algorithm, ...] = (Depthwise(), Strip(), Im2col(), Direct())
+_SWEPT: tuple[Algorithm, ...] = (Depthwise(), Indirect(), Strip(), Im2col(), Direct())
 _WEIGHT: tuple[Algorithm, ...] = (Im2colWeight(), DirectWeight())
 
 TABLES: dict[str, tuple[Algorithm, ...]] = {}

@@ -1,0 +1,402 @@
+"""Indirect convolution: a matrix product whose rows are pixels read in place through a table of addresses.
+
+    result[p, r] = sum over taps t, then channels s, of  source[address(p, t) + s] * weight[t, s, r]
+
+A register tile is `rows` positions x `vectors` vectors of result channels. For each tap it is told where its positions'
+channels lie, so kernel size, stride, dilation and phases are in the table alone, and nothing is packed or padded: what
+lies outside the image is read from a row of zeros, and a tap that only meets zeros is left out. The epilogue is applied
+in registers where the result's channels lie last; other results are turned in registers and stored along positions.
+A source whose channels do not lie last, or are fewer than a vector, is laid out once (see `layout`); then the taps of a
+kernel's row are neighbours in memory and count as one tap.
+
+Loops, outside in: item (channel block, image, group, phase and block of positions), terms by about STEPS, position
+tiles, channel tiles, register tile. The table is XNNPACK's indirection buffer (Dukhan, The Indirect Convolution
+Algorithm, 2019), the tile a batch-reduce GEMM (Georganas et al., IPDPS 2020). Forward and input pass (see `sweep`).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from numconv.algorithm import Algorithm
+from numconv.kernels.cpu import epilogue, jit, layout, simd
+from numconv.kernels.cpu import sweep as geo
+from numconv.kernels.cpu.memory import aligned, flat
+from numconv.kernels.cpu.packing import pack_weight
+from numconv.problem import LAST, ConvProblem, accumulator_dtype, remembered
+
+STEPS = 256  # terms added in registers before they join the sums in memory
+PANEL = 1 << 16  # numbers of a channel block's weights for STEPS terms: 256 KB, a quarter of the second-level cache
+POSITIONS = 112  # about as many positions in a block
+TABLE = 1 << 13  # most numbers in a block's table: 64 KB
+ITEMS = 8  # blocks are made smaller until there are so many items
+FUSED = ("", "relu", "relu6", "leaky_relu", "silu", "hardswish")
+# Of the blocking, an array: tiles of positions and channels in a block, blocks of positions, taps and channels that
+# are summed at a time, numbers in a tile's record, then each phase's first block.
+POSITION_TILES, CHANNEL_TILES, POSITION_BLOCKS, TAPS, PIECE, RECORD, FIRST_BLOCK = range(7)
+
+
+@jit.function
+def list_rows(rows):
+    """Write the addresses of a tile's rows: `count` positions from (d, h, w) on, the last of them repeated."""
+
+    def listed(table, at, count, base, d, h, w, high, wide, step_d, step_h, step_w):
+        for r in range(count):
+            table[at + r] = base + d * step_d + h * step_h + w * step_w
+            w += 1
+            if w == wide:
+                w, h = 0, h + 1
+                if h == high:
+                    h, d = 0, d + 1
+        for r in range(count, rows):
+            table[at + r] = table[at + count - 1]
+
+    return listed
+
+
+@jit.function
+def list_taps(rows, size):
+    """Write a tile's taps: place in the weights, and addresses of `rows` rows of the source. Gives how many count."""
+    clip = geo.valid_range()
+
+    def listed(table, to, count, base, zeros, header, taps, first, last, terms, d, h, w, high, wide):
+        stride_d, stride_h, stride_w = header[geo.STRIDE_D], header[geo.STRIDE_H], header[geo.STRIDE_W]
+        source_d, source_h, source_w = header[geo.SOURCE_D], header[geo.SOURCE_H], header[geo.SOURCE_W]
+        over_d, over_h, over_w = header[geo.X_D] * size, header[geo.X_H] * size, header[geo.X_W] * size
+        step, found = stride_w * over_w, 0
+        for t in range(first, last):
+            at = to + found * (rows + 1)
+            table[at] = (t - first) * terms
+            r, t_d, t_h, t_w, reached = 0, d, h, w, False
+            while r < count:
+                run = min(wide - t_w, count - r)
+                in_d, in_h = t_d * stride_d + taps[t, geo.OFFSET_D], t_h * stride_h + taps[t, geo.OFFSET_H]
+                in_w = t_w * stride_w + taps[t, geo.OFFSET_W]
+                low, past = 0, 0
+                if 0 <= in_d < source_d and 0 <= in_h < source_h:
+                    low, past = clip(in_w, stride_w, run, source_w)
+                row, place = base + in_d * over_d + in_h * over_h + in_w * over_w, at + 1 + r
+                for i in range(low):
+                    table[place + i] = zeros
+                for i in range(low, past):
+                    table[place + i] = row + i * step
+                for i in range(past, run):
+                    table[place + i] = zeros
+                reached |= past > low
+                r, t_w, t_h = r + run, 0, t_h + 1
+                if t_h == high:
+                    t_h, t_d = 0, t_d + 1
+            for r in range(count, rows):
+                table[at + 1 + r] = table[at + count]
+            found += reached
+        return found
+
+    return listed
+
+
+@jit.function
+def store_apart(rows, vectors, dtype, half):
+    """Store a tile's sums where the result's channels do not lie side by side or are of a half type."""
+    lanes = simd.lanes(dtype)
+    width = vectors * lanes
+    turn, square = simd.transpose(dtype), simd.stack(lanes * lanes, dtype)
+    add, activate, store = epilogue.add_run(half), epilogue.activate_run(), epilogue.store_run(half, dtype)
+    read, write = simd.load(0), simd.store(0)
+
+    def stored(sums, s, c, some, count, bias, residual, out, header, parameter, o, q, d, h, w, high, wide):
+        block = square()
+        step_d, step_h, step_w = header[geo.STEP_D], header[geo.STEP_H], header[geo.STEP_W]
+        out_c, out_w = header[geo.OUT_C], step_w * header[geo.OUT_W]
+        more_c, more_w = header[geo.RESIDUAL_C], step_w * header[geo.RESIDUAL_W]
+        r = 0
+        while r < count:
+            run = min(wide - w, count - r, lanes)
+            to = o + d * step_d * header[geo.OUT_D] + h * step_h * header[geo.OUT_H] + w * out_w + c * out_c
+            more = q + d * step_d * header[geo.RESIDUAL_D] + h * step_h * header[geo.RESIDUAL_H] + w * more_w
+            more += c * more_c
+            for v in range(0, some, lanes):
+                here = min(lanes, some - v)
+                turn(sums, s + r * width + v, width, run, here, block)
+                for j in range(here):
+                    value = bias[c + v + j]
+                    for i in range(lanes):
+                        write(block, j * lanes + i, read(block, j * lanes + i) + value)
+                    if header[geo.HAS_RESIDUAL]:
+                        add(block, j * lanes, run, residual, more + (v + j) * more_c, more_w)
+                    activate(block, j * lanes, j * lanes + run, header, parameter)
+                    store(out, to + (v + j) * out_c, out_w, block, j * lanes, run)
+            r, w = r + run, w + run
+            if w == wide:
+                w, h = 0, h + 1
+                if h == high:
+                    h, d = 0, d + 1
+
+    return stored
+
+
+@jit.kernel
+def multiply(rows, vectors, dtype, half, fused, activation):
+    """The pass, with tiles rows x vectors; where `fused`, the tile applies the activation and stores."""
+    size = np.dtype(dtype).itemsize
+    width = vectors * simd.lanes(dtype)
+    area = rows * width
+    tile = simd.indirect_tile(rows, vectors, activation)
+    address, listed_rows, listed_taps = simd.address, list_rows(rows), list_taps(rows, size)
+    store = store_apart(rows, vectors, dtype, half)
+    tile_first, tile_last, tile_residual = simd.FIRST, simd.LAST if fused else 0, simd.RESIDUAL
+
+    def body(
+        start, stop, worker, x, packed, bias, residual, out, sums, tables, zeros, header, phases, taps, blocking,
+        parameter,
+    ):  # fmt: skip
+        # Locals, since a store could change the header for all that the compiler knows.
+        groups, channels, depth = header[geo.GROUPS], header[geo.R], header[geo.S]
+        step_d, step_h, step_w = header[geo.STEP_D], header[geo.STEP_H], header[geo.STEP_W]
+        position_tiles, channel_tiles = blocking[POSITION_TILES], blocking[CHANNEL_TILES]
+        most_taps, piece, record = blocking[TAPS], blocking[PIECE], blocking[RECORD]
+        tiles_of_all = -(-channels // width)
+        table, total = worker * position_tiles * (record + 1), worker * position_tiles * channel_tiles * area
+        counts_at = table + position_tiles * record
+        with_residual = tile_residual * header[geo.HAS_RESIDUAL]
+        for item in range(start, stop):
+            rest, block = divmod(item, blocking[POSITION_BLOCKS])
+            rest, g = divmod(rest, groups)
+            channel_block, n = divmod(rest, header[geo.N])
+            phase = 0
+            while phase + 1 < len(phases) and blocking[FIRST_BLOCK + phase + 1] <= block:
+                phase += 1
+            counts = phases[phase]
+            high, wide = counts[geo.COUNT_H], counts[geo.COUNT_W]
+            first = (block - blocking[FIRST_BLOCK + phase]) * position_tiles * rows
+            positions = min(position_tiles * rows, counts[geo.COUNT_D] * high * wide - first)
+            tiles, first_tap = -(-positions // rows), counts[geo.FIRST_TAP]
+            last_tap = first_tap + counts[geo.TAP_COUNT] * (depth > 0)
+            base = address(x, header[geo.X_0] + n * header[geo.X_N] + g * depth * header[geo.X_C])
+            o = header[geo.OUT_0] + n * header[geo.OUT_N] + counts[geo.START_D] * header[geo.OUT_D]
+            o += counts[geo.START_H] * header[geo.OUT_H] + counts[geo.START_W] * header[geo.OUT_W]
+            q = header[geo.RESIDUAL_0] + n * header[geo.RESIDUAL_N] + counts[geo.START_D] * header[geo.RESIDUAL_D]
+            q += counts[geo.START_H] * header[geo.RESIDUAL_H] + counts[geo.START_W] * header[geo.RESIDUAL_W]
+            longest = 1
+            for p in range(tiles):
+                line, w = divmod(first + p * rows, wide)
+                d, h = divmod(line, high)
+                count, head = min(rows, positions - p * rows), table + p * record
+                if fused:
+                    listed_rows(
+                        tables, head, count, address(out, o), d, h, w, high, wide, step_d * header[geo.OUT_D] * size,
+                        step_h * header[geo.OUT_H] * size, step_w * header[geo.OUT_W] * size,
+                    )  # fmt: skip
+                    if with_residual:
+                        listed_rows(
+                            tables, head + rows, count, address(residual, q), d, h, w, high, wide,
+                            step_d * header[geo.RESIDUAL_D] * size, step_h * header[geo.RESIDUAL_H] * size,
+                            step_w * header[geo.RESIDUAL_W] * size,
+                        )  # fmt: skip
+                found = listed_taps(
+                    tables, head + 2 * rows, count, base, address(zeros, 0), header, taps, first_tap, last_tap,
+                    depth * width, d, h, w, high, wide,
+                )  # fmt: skip
+                tables[counts_at + p] = found
+                longest = max(longest, found)
+
+            first_tile = channel_block * channel_tiles
+            last_tile = min(first_tile + channel_tiles, tiles_of_all)
+            terms = (last_tap - first_tap) * depth * width
+            weights = (g * len(taps) + first_tap) * depth * tiles_of_all * width
+            for t in range(0, longest, most_taps):
+                for s in range(0, max(depth, 1), piece):
+                    for p in range(tiles):
+                        found = tables[counts_at + p]
+                        if t > 0 and t >= found:
+                            continue
+                        mode = with_residual
+                        if t == 0 and s == 0:
+                            mode |= tile_first
+                        if t + most_taps >= found and s + piece >= depth:
+                            mode |= tile_last
+                        for c in range(first_tile, last_tile):
+                            tile(
+                                tables, table + p * record, t, min(most_taps, found - t), min(piece, depth - s), s,
+                                packed, weights + c * terms + s * width, sums,
+                                total + ((c - first_tile) * tiles + p) * area, mode, bias, g * channels + c * width,
+                                min(width, channels - c * width), parameter,
+                            )  # fmt: skip
+            if not fused:
+                for p in range(tiles):
+                    line, w = divmod(first + p * rows, wide)
+                    d, h = divmod(line, high)
+                    for c in range(first_tile, last_tile):
+                        store(
+                            sums, total + ((c - first_tile) * tiles + p) * area, g * channels + c * width,
+                            min(width, channels - c * width), min(rows, positions - p * rows), bias, residual, out,
+                            header, parameter, o, q, d, h, w, high, wide,
+                        )  # fmt: skip
+
+    return body
+
+
+class Blocking(NamedTuple):
+    """How a problem is cut: the tile, the blocking and the taps as kernels read them, and sizes."""
+
+    rows: int
+    vectors: int
+    in_place: bool
+    table: np.ndarray
+    phases: np.ndarray
+    taps: np.ndarray
+    depth: int  # numbers of the source that a tap reads for each position
+    items: int
+    sums: int  # for each worker
+    addresses: int  # for each worker
+    laid: int  # numbers of the laid-out source
+    packed: int  # numbers of the packed weight
+    zeros: np.ndarray
+    seconds: float  # estimate for one thread
+
+
+# Sums that fit into registers with the operands, and rows of tiles.
+MOST_SUMS = 28 if simd.vector_bits() == 512 else 12
+ROWS = (14, 12, 10, 9, 8, 7, 6, 5, 4) if simd.vector_bits() == 512 else (6, 5, 4)
+
+
+def tile_vectors(channels: int, dtype: np.dtype) -> int:
+    """Vectors of a tile: 2, 3 where that wastes less, 1 for few channels. Depends on the weights alone."""
+    lanes = simd.lanes(dtype)
+    return min((2, 3, 1), key=lambda v: -(-channels // (v * lanes)) * v * {1: 1.25, 2: 1, 3: 1.02}[v])
+
+
+def tile_rows(positions: list[int], vectors: int) -> int:
+    """Rows of a tile with the least waste for runs of so many positions; a tile costs about half a row more."""
+    rows = [r for r in ROWS if r * vectors <= MOST_SUMS]
+    return min(rows, key=lambda r: sum(-(-p // r) * (r + 0.5) for p in positions))
+
+
+@remembered
+def blocking(problem: ConvProblem) -> Blocking:
+    """Blocks whose weights, for STEPS terms, and sums share the second-level cache."""
+    swept, dtype = geo.sweep(problem), accumulator_dtype(problem.dtype)
+    lanes, channels, depth = simd.lanes(dtype), swept.result_channels, swept.source_channels
+    taps, phases = swept.taps, swept.phases
+    in_place = problem.layout_in == LAST and not swept.half
+    row = problem.kernel[-1]
+    joined = problem.direction == "forward" and problem.groups == 1 and problem.dilation[-1] == 1 and row > 1
+    joined = joined and depth < lanes
+    if joined or not in_place:
+        in_place, taps = False, layout.frame(problem).taps
+    if joined:
+        taps, phases, depth = taps[::row], phases.copy(), depth * row
+        phases[:, geo.TAP_COUNT] = len(taps)
+    counts = [math.prod(int(c) for c in phase[geo.COUNT_D : geo.COUNT_W + 1]) for phase in phases]
+    vectors = tile_vectors(channels, dtype)
+    rows, width = tile_rows(counts, vectors), vectors * lanes
+    all_tiles = -(-channels // width)
+    most_taps = max((int(t) for t in phases[:, geo.TAP_COUNT]), default=0)
+    pieces = -(-depth // STEPS)
+    piece = max(-(-depth // max(pieces, 1)), 1)
+    taps_at_once = max(STEPS // max(depth, 1), 1)
+    record = 2 * rows + most_taps * (rows + 1)
+    position_tiles = max(min(POSITIONS // rows, TABLE // record, -(-max(counts, default=0) // rows)), 1)
+    channel_tiles = max(min(PANEL // (min(depth * most_taps, STEPS) * width or 1), all_tiles), 1)
+
+    def blocks() -> int:
+        return sum(-(-c // (position_tiles * rows)) for c in counts)
+
+    def items() -> int:
+        return problem.n * problem.groups * blocks() * -(-all_tiles // channel_tiles)
+
+    # Positions are cut first, down to 2 tiles, where the weights are read faster than the source.
+    while items() < ITEMS and position_tiles > 2 and len(taps) * depth * channels < PANEL * 4:
+        position_tiles = -(-position_tiles // 2)
+    while items() < ITEMS and channel_tiles > 1:
+        channel_tiles -= 1
+    channel_tiles = -(-all_tiles // -(-all_tiles // channel_tiles)) if all_tiles else 1
+    while items() < ITEMS and position_tiles > 2:
+        position_tiles = -(-position_tiles // 2)
+    block = position_tiles * rows
+    firsts = np.cumsum([0] + [-(-c // block) for c in counts])
+    table = np.array([position_tiles, channel_tiles, firsts[-1], taps_at_once, piece, record, *firsts[:-1]], np.int64)
+    # Products at 240 GF/s in float32 (a tile of one vector at 200), a tap of a tile at 30 ns, an item at 0.3 us.
+    tiles = [-(-c // rows) * int(p[geo.TAP_COUNT]) for c, p in zip(counts, phases)]
+    rate = (120e9 if vectors > 1 else 100e9) * 4 / dtype.itemsize
+    seconds = problem.n * problem.groups * sum(tiles) * (rows * depth * all_tiles * width / rate + 3e-8)
+    laid_out = 0 if in_place else layout.frame(problem).size
+    fused = fuses(problem)
+    seconds += items() * 3e-7 + laid_out * 3e-10
+    seconds += problem.n * problem.groups * channels * sum(counts) * (5e-11 if fused else 4e-10)
+    one_sum = fused and most_taps * depth <= STEPS
+    return Blocking(
+        rows, vectors, in_place, table, phases, taps, depth, items(),
+        0 if one_sum else position_tiles * channel_tiles * rows * width,
+        position_tiles * (record + 1), laid_out,
+        problem.groups * all_tiles * width * len(taps) * depth, np.zeros(depth, dtype), seconds,
+    )  # fmt: skip
+
+
+@remembered
+def fuses(problem: ConvProblem) -> bool:
+    """Whether the tile itself stores the result."""
+    name = "" if problem.activation is None else problem.activation[0]
+    return problem.layout_out == LAST and not geo.sweep(problem).half and name in FUSED
+
+
+class Indirect(Algorithm):
+    """Forward and input pass."""
+
+    name = "indirect"
+    accepts = ("deep_600_taps", "pointwise_wide", "grouped_uneven", "conv_1d", "conv_3d_grouped", "dilated_strided")
+
+    def rejects(self, problem: ConvProblem) -> str | None:
+        if accumulator_dtype(problem.dtype).name not in ("float32", "float64"):
+            return f"the register tile multiplies float32 and float64, not {problem.dtype}"
+        return None
+
+    def shared_bytes(self, problem: ConvProblem) -> int:
+        return blocking(problem).laid * accumulator_dtype(problem.dtype).itemsize
+
+    def worker_bytes(self, problem: ConvProblem) -> int:
+        cut = blocking(problem)
+        return cut.sums * accumulator_dtype(problem.dtype).itemsize + cut.addresses * 8
+
+    def items(self, problem: ConvProblem) -> int:
+        return blocking(problem).items
+
+    def packed_bytes(self, problem: ConvProblem) -> int:
+        return blocking(problem).packed * accumulator_dtype(problem.dtype).itemsize
+
+    def cost(self, problem: ConvProblem) -> float:
+        return 4e-6 + blocking(problem).seconds
+
+    def prepare(self, problem: ConvProblem, weight: np.ndarray) -> np.ndarray:
+        cut, swept = blocking(problem), geo.sweep(problem)
+        packed, width = aligned(cut.packed, swept.accumulator), cut.vectors * simd.lanes(swept.accumulator)
+        items = problem.groups * -(-swept.result_channels // width)
+        workers = min(jit.workers(cut.packed * 1e-9), max(items, 1))
+        kernel = pack_weight(width, swept.half)
+        kernel(workers, items, flat(weight)[0], packed, swept.fixed_header, swept.phases, swept.taps)
+        return packed
+
+    def run(self, problem, packed, x, bias, residual, out, workspace):
+        fused = fuses(problem) and out.strides[-1] == out.itemsize
+        fused = fused and (residual is None or residual.strides[-1] == residual.itemsize)
+        problem, x, residual, out = geo.joined(problem, x, residual, out)
+        cut, swept = blocking(problem), geo.sweep(problem)
+        if cut.in_place and x.strides[-1] != x.itemsize:
+            x = np.ascontiguousarray(x)
+        given = geo.operands(problem, x, bias, residual, out)
+        laid = cut.laid * swept.accumulator.itemsize
+        if not cut.in_place:
+            given = layout.laid(problem, given, workspace[:laid].view(swept.accumulator))
+            given.header[geo.S] = cut.depth
+        workers = (workspace.size - laid) // self.worker_bytes(problem)
+        workers = min(jit.workers(cut.seconds), workers, max(cut.items, 1))
+        middle = laid + workers * cut.addresses * 8
+        name = problem.activation[0] if fused and problem.activation is not None else ""
+        kernel = multiply(cut.rows, cut.vectors, swept.kind, swept.half, fused, name)
+        kernel(
+            workers, cut.items, given.x, packed, given.bias, given.residual, given.out,
+            workspace[middle:].view(swept.accumulator), workspace[laid:middle].view(np.int64), cut.zeros,
+            given.header, cut.phases, cut.taps, cut.table, given.parameter,
+        )  # fmt: skip
