@@ -82,7 +82,9 @@ def set_num_threads(n: int) -> None:
     TypeError, ValueError
         If `n` is not an integer of at least 1.
     """
-    options._threads = integer("n", n, 1)
+    before, options._threads = options._threads, integer("n", n, 1)
+    if options._threads != before:
+        options.version += 1  # choices by timing are made for a number of threads
 
 
 def get_num_threads() -> int:

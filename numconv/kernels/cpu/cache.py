@@ -38,6 +38,7 @@ from numba.core.caching import NullCache
 from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
 
+from numconv.measured import place
 from numconv.options import LOADED_AT
 
 PACKAGE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
@@ -87,20 +88,6 @@ def _settings() -> list[tuple[str, str]]:
     found += [item for item in os.environ.items() if item[0].startswith("NUMCONV_")]
     found.append(("python -O", str(sys.flags.optimize)))  # takes asserts out of bodies
     return sorted(item for item in found if not any(word in item[0] for word in NOT_CODE))
-
-
-def place() -> str:
-    """The folder that `NUMCONV_CACHE_DIR` or the platform names."""
-    if wanted := os.environ.get("NUMCONV_CACHE_DIR"):
-        return os.path.abspath(wanted)
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or os.path.expanduser(r"~\AppData\Local")
-    elif sys.platform == "darwin":
-        base = os.path.expanduser("~/Library/Caches")
-    else:
-        base = os.environ.get("XDG_CACHE_HOME", "")
-        base = base if os.path.isabs(base) else os.path.expanduser("~/.cache")
-    return os.path.join(base, "numconv")
 
 
 def _not_ours(status: os.stat_result) -> str:
