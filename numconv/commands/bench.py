@@ -4,11 +4,20 @@ examples:
   numconv bench --quick
   numconv bench resnet50
   numconv bench '*3x3*' --json race.json
+  numconv bench --roofline --output roofline.png
+  numconv bench --gradients
 
 PATTERN chooses shapes by a part of their family's or their own name, or by wildcards. Figures are milliseconds, the
 fastest of all rounds; "auto" is the functional call, "plan" the same with weights packed beforehand, then each
 algorithm by name. "vs peer" is the best peer's time over the better of auto and plan: above 1, numconv is faster.
 Results are first compared with the direct algorithm in float64; "wrong" marks one outside the documented bound.
+
+--roofline measures how fast this machine multiplies and moves data, on one thread and on all, keeps both figures for
+nc.explain, and sets each layer (of ResNet-50 without PATTERN) beside the least time that they allow; the picture needs
+the extra: pip install numconv[demo]. docs/roofline.md says how to read it.
+
+--gradients races conv2d_input and conv2d_weight (of 3x3 layers without PATTERN) against PyTorch's, each contender in a
+process of its own.
 """
 
 from __future__ import annotations
@@ -34,8 +43,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("pattern", nargs="?", default="", metavar="PATTERN")
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--roofline", action="store_true", help="how near layers come to what the machine can do")
+    kind.add_argument("--gradients", action="store_true", help="input and weight gradients beside PyTorch's")
     parser.add_argument("--quick", action="store_true", help="one shape of each family, fewer rounds")
-    parser.add_argument("--dtype", default="float32", choices=("float32", "float64"), help="with --roofline")
+    parser.add_argument(
+        "--dtype", default="float32", choices=("float32", "float64"), help="with --roofline, --gradients"
+    )
     parser.add_argument("--output", type=Path, default=Path("roofline.png"), metavar="FILE", help="of --roofline")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure, in seconds, to FILE")
 
@@ -44,6 +56,13 @@ def run(options: argparse.Namespace) -> None:
     if options.roofline:
         roofline.report(options.pattern, options.quick, options.dtype, options.output, options.json)
         return
+    if options.gradients:
+        from numconv.commands import gradients
+
+        gradients.report(options.pattern, options.quick, options.dtype, options.json)
+        return
+    if options.dtype != "float32":
+        raise ValueError("--dtype: the race of algorithms is in float32; float64 goes with --roofline and --gradients")
     chosen = shapes(options.pattern, options.quick)
     rounds, budget = (2, 0.02) if options.quick else (5, 0.1)
     columns = column_names([shape for _, shape in chosen])

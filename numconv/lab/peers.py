@@ -45,6 +45,39 @@ def torch_way(operation: str, x: np.ndarray, weight: np.ndarray, options: dict[s
     return Contender("PyTorch", call)
 
 
+def torch_gradients(
+    direction: str, x: np.ndarray, weight: np.ndarray, grad: np.ndarray, options: dict[str, Any]
+) -> list[Contender]:
+    """PyTorch's gradient of a 2-D convolution in both memory formats.
+
+    Parameters
+    ----------
+    direction : str
+        "input" or "weight": the only gradient that is asked for.
+    x, weight, grad : numpy.ndarray
+        Channels first.
+    options : dict
+        stride, padding, dilation and groups.
+    """
+    import torch
+
+    torch.set_num_threads(get_num_threads())
+    place = ("input", "weight").index(direction)
+    geometry = options["stride"], options["padding"], options["dilation"], False, (0, 0), options["groups"]
+    mask = [place == 0, place == 1, False]
+
+    def way(name: str, memory_format: Any) -> Contender:
+        tensors = [torch.from_numpy(a).to(memory_format=memory_format) for a in (grad, x, weight)]
+
+        def call() -> Any:
+            with torch.inference_mode():
+                return torch.ops.aten.convolution_backward(*tensors, None, *geometry, mask)[place]
+
+        return Contender(f"PyTorch {name}", call)
+
+    return [way("NCHW", torch.contiguous_format), way("NHWC", torch.channels_last)]
+
+
 def onnxruntime_way(operation: str, x: np.ndarray, weight: np.ndarray, options: dict[str, Any]) -> Contender:
     """ONNX Runtime on a model of one node, whose weights it packs beforehand."""
     import onnxruntime

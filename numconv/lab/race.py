@@ -1,9 +1,15 @@
-"""Time several ways of computing one thing, in turn, after checking that they agree."""
+"""Time several ways of computing one thing, in turn, after checking that they agree.
+
+`race` asks contenders in this process; `race_apart` asks crews in processes of their own, so that neither the threads
+nor the memory of one can slow another.
+"""
 
 from __future__ import annotations
 
 import math
+import multiprocessing
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -94,6 +100,111 @@ def race(
             timing.seconds = min(timing.seconds, fastest(contender.call, budget))
         progress()
     return timings
+
+
+class Crew:
+    """Contenders in a process of their own, which works only while it is asked. A context manager.
+
+    Parameters
+    ----------
+    name : str
+    make : callable
+        A module's function: ``make(*task)`` gives the contenders for a task. It runs in the other process.
+    ours : bool
+    """
+
+    def __init__(self, name: str, make: Callable[..., Sequence[Contender]], ours: bool = False) -> None:
+        self.name = name
+        self.ours = ours
+        context = multiprocessing.get_context("spawn")
+        self._connection, other = context.Pipe()
+        self._process = context.Process(target=_serve, args=(other, make), daemon=True)
+        self._process.start()
+        other.close()
+
+    def __enter__(self) -> Crew:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._connection.close()
+        self._process.join(10)
+
+    def results(self, *task: Any) -> list[tuple[str, float, np.ndarray]]:
+        """(name, seconds of the first call, result) of each contender for a task."""
+        return self._ask(task)
+
+    def seconds(self, budget: float) -> list[float]:
+        """The fastest call of each contender, in `budget` seconds each."""
+        return self._ask(budget)
+
+    def _ask(self, request: Any) -> Any:
+        self._connection.send(request)
+        try:
+            answer = self._connection.recv()
+        except EOFError:
+            raise RuntimeError(f"the process of {self.name} died") from None
+        if isinstance(answer, str):
+            raise RuntimeError(f"{self.name} failed:\n{answer}")
+        return answer
+
+
+def _serve(connection: Any, make: Callable[..., Sequence[Contender]]) -> None:
+    """Answer a task with results, a budget with seconds, and an error with its text."""
+    contenders: Sequence[Contender] = ()
+    while True:
+        try:
+            request = connection.recv()
+        except EOFError:
+            return
+        try:
+            if isinstance(request, tuple):
+                contenders = make(*request)
+                connection.send([(c.name, *_first(c)) for c in contenders])
+            else:
+                for contender in contenders:  # what another crew's work pushed out of the caches comes back
+                    contender.call()
+                connection.send([fastest(contender.call, request) for contender in contenders])
+        except Exception:
+            connection.send(traceback.format_exc())
+
+
+def _first(contender: Contender) -> tuple[float, np.ndarray]:
+    """Seconds of the first call, and its result."""
+    start = time.perf_counter()
+    result = contender.call()
+    return time.perf_counter() - start, np.asarray(contender.read(result))
+
+
+def race_apart(
+    crews: Sequence[Crew],
+    task: tuple[Any, ...],
+    expected: np.ndarray,
+    scale: float,
+    *,
+    tolerance: float,
+    rounds: int = 5,
+    budget: float = 0.05,
+) -> list[Timing]:
+    """`race` between crews: every round asks each crew in turn while the others sleep.
+
+    Raises
+    ------
+    RuntimeError
+        If a crew cannot do the task.
+    """
+    timings: list[list[Timing]] = []
+    for crew in crews:
+        found = []
+        for name, first, result in crew.results(*task):
+            error = float(np.max(np.abs(result - expected), initial=0)) / scale
+            found.append(Timing(name, crew.ours, first, error, math.inf if error <= tolerance else math.nan))
+        timings.append(found)
+    for _ in range(rounds):
+        for crew, found in zip(crews, timings):
+            time.sleep(PAUSE_SECONDS)
+            for timing, seconds in zip(found, crew.seconds(budget)):
+                timing.seconds = timing.seconds if math.isnan(timing.seconds) else min(timing.seconds, seconds)
+    return [timing for found in timings for timing in found]
 
 
 def fastest(call: Callable[[], Any], budget: float) -> float:

@@ -1,0 +1,134 @@
+"""Race the gradients of 3x3 layers against PyTorch's: `numconv bench --gradients`."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import math
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from numconv.commands.layers import families, problem, shapes
+from numconv.lab.race import Contender, Crew, Timing, race_apart
+from numconv.lab.shapes import RESNET50, Shape
+
+DIRECTIONS = ("input", "weight")
+COLUMNS = ("numconv NCHW", "numconv NHWC", "PyTorch NCHW", "PyTorch NHWC", "vs peer", "error")
+# DESIGN's bounds in default precision.
+TOLERANCES = {"float32": 5e-6, "float64": 1e-12}
+
+
+def layers() -> dict[str, list[Shape]]:
+    """The 3x3 layers of stride 1 of ResNet-50, and two of VGG-16, by family."""
+    unit, three = (1, 1), (3, 3)
+    large = [("conv1_2", 64, 224), ("conv3_2", 256, 56)]
+    vgg = [Shape(name, (1, c, size, size), c, three, unit, unit, unit) for name, c, size in large]
+    return {"resnet50": [s for s in RESNET50 if s.kernel == three and s.stride == unit], "vgg16": vgg}
+
+
+def report(pattern: str, quick: bool, dtype: str, to_json: Path | None) -> None:
+    """Race both gradients of every layer, and print milliseconds and ratios."""
+    rounds, budget = (2, 0.02) if quick else (7, 0.1)
+    among: Any = layers()
+    if pattern:
+        among = {f: [s for s in m if len(s.kernel) == 2 and not s.transposed] for f, m in families().items()}
+    chosen = shapes(pattern, quick, among)
+    names = [f"{direction} {family}/{shape.name}" for direction in DIRECTIONS for family, shape in chosen]
+    width = max(map(len, names)) + 2
+    print(f"{'gradient of':<{width}}" + "".join(f"{column:>14}" for column in COLUMNS))
+    records = []
+    with contextlib.ExitStack() as stack:
+        crews = [stack.enter_context(Crew("numconv", numconv_ways, ours=True))]
+        if importlib.util.find_spec("torch"):
+            crews.append(stack.enter_context(Crew("PyTorch", torch_ways)))
+        for name, (direction, (family, shape)) in zip(names, ((d, c) for d in DIRECTIONS for c in chosen)):
+            timings = race_layer(crews, direction, shape, dtype, rounds, budget)
+            print(f"{name:<{width}}" + "".join(f"{cell:>14}" for cell in cells(timings)), flush=True)
+            figures = {timing.name: vars(timing) for timing in timings}
+            records.append({"gradient": direction, "family": family, "shape": shape.name, "timings": figures})
+            records[-1]["ratio"] = ratio(timings)
+    print()
+    for direction in DIRECTIONS:
+        ratios = [record["ratio"] for record in records if record["gradient"] == direction]
+        print(f"{direction}: geometric mean of the ratios {geometric_mean(ratios):.2f}, least {min(ratios):.2f}")
+    if to_json:
+        to_json.write_text(json.dumps(records, indent=1), "utf-8")
+
+
+def operands(shape: Shape, dtype: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Input, weight and the output's gradient, channels first; the same in every process."""
+    x, weight, grad = (
+        np.random.default_rng(seed).standard_normal(size).astype(dtype)
+        for seed, size in enumerate((shape.x, shape.weight, problem(shape).output_shape))
+    )
+    return x, weight, grad
+
+
+def numconv_ways(direction: str, shape: Shape, dtype: str, threads: int) -> list[Contender]:
+    """Our functional call in both layouts."""
+    import numconv as nc
+
+    nc.set_num_threads(threads)
+    x, weight, grad = operands(shape, dtype)
+    ways = [Contender("numconv NCHW", gradient_call(direction, x, weight, grad, **shape.options))]
+    x, grad = (np.ascontiguousarray(np.moveaxis(a, 1, -1)) for a in (x, grad))
+    call = gradient_call(direction, x, weight, grad, data_format="NHWC", **shape.options)
+    return [*ways, Contender("numconv NHWC", call, read=channels_first if direction == "input" else np.asarray)]
+
+
+def channels_first(result: np.ndarray) -> np.ndarray:
+    """A channels-last image seen channels first."""
+    return np.moveaxis(result, -1, 1)
+
+
+def gradient_call(direction: str, x: np.ndarray, weight: np.ndarray, grad: np.ndarray, **keywords: Any) -> Any:
+    """The call of conv2d_input or conv2d_weight."""
+    import numconv as nc
+
+    if direction == "input":
+        return partial(nc.conv2d_input, x.shape, weight, grad, **keywords)
+    return partial(nc.conv2d_weight, x, weight.shape, grad, **keywords)
+
+
+def torch_ways(direction: str, shape: Shape, dtype: str, threads: int) -> list[Contender]:
+    """PyTorch's gradient in both memory formats."""
+    import numconv as nc
+    from numconv.lab.peers import torch_gradients
+
+    nc.set_num_threads(threads)
+    return torch_gradients(direction, *operands(shape, dtype), shape.options)
+
+
+def race_layer(crews: list[Crew], direction: str, shape: Shape, dtype: str, rounds: int, budget: float) -> list[Timing]:
+    """One gradient of one layer; errors are against the direct algorithm in float64."""
+    import numconv as nc
+
+    direct = {**shape.options, "algorithm": "direct"}
+    x, weight, grad = (a.astype(np.float64) for a in operands(shape, dtype))
+    expected = gradient_call(direction, x, weight, grad, **direct)()
+    scale = float(gradient_call(direction, abs(x), abs(weight), abs(grad), **direct)().max())
+    task = direction, shape, dtype, nc.get_num_threads()
+    return race_apart(crews, task, expected, scale, tolerance=TOLERANCES[dtype], rounds=rounds, budget=budget)
+
+
+def ratio(timings: list[Timing]) -> float:
+    """The peer's best time over ours; NaN without a peer, or where a result of ours is wrong."""
+    ours, peer = ([t.seconds for t in timings if t.ours == whose] for whose in (True, False))
+    return min(peer, default=math.nan) / (min(ours) if not any(map(math.isnan, ours)) else math.nan)
+
+
+def cells(timings: list[Timing]) -> list[str]:
+    """Milliseconds of each, the ratio, and our worst error."""
+    seconds = {timing.name: timing.seconds for timing in timings}
+    found = [f"{seconds[name] * 1e3:.3f}" if name in seconds else "-" for name in COLUMNS[:4]]
+    worst = max(timing.error for timing in timings if timing.ours)
+    return [*found, f"{ratio(timings):.2f}", f"{worst:.1e}"]
+
+
+def geometric_mean(values: list[float]) -> float:
+    """NaN where one is."""
+    return math.exp(sum(map(math.log, values)) / len(values))
