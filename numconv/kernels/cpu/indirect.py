@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 from numconv.algorithm import Algorithm
-from numconv.kernels.cpu import epilogue, jit, layout, simd
+from numconv.kernels.cpu import jit, layout, simd
 from numconv.kernels.cpu import sweep as geo
 from numconv.kernels.cpu.memory import aligned, flat
 from numconv.kernels.cpu.packing import pack_weight
@@ -97,46 +97,6 @@ def list_taps(rows, size):
     return listed
 
 
-@jit.function
-def store_apart(rows, vectors, dtype, half):
-    """Store a tile's sums where the result's channels do not lie side by side or are of a half type."""
-    lanes = simd.lanes(dtype)
-    width = vectors * lanes
-    turn, square = simd.transpose(dtype), simd.stack(lanes * lanes, dtype)
-    add, activate, store = epilogue.add_run(half), epilogue.activate_run(), epilogue.store_run(half, dtype)
-    read, write = simd.load(0), simd.store(0)
-
-    def stored(sums, s, c, some, count, bias, residual, out, header, parameter, o, q, d, h, w, high, wide):
-        block = square()
-        step_d, step_h, step_w = header[geo.STEP_D], header[geo.STEP_H], header[geo.STEP_W]
-        out_c, out_w = header[geo.OUT_C], step_w * header[geo.OUT_W]
-        more_c, more_w = header[geo.RESIDUAL_C], step_w * header[geo.RESIDUAL_W]
-        r = 0
-        while r < count:
-            run = min(wide - w, count - r, lanes)
-            to = o + d * step_d * header[geo.OUT_D] + h * step_h * header[geo.OUT_H] + w * out_w + c * out_c
-            more = q + d * step_d * header[geo.RESIDUAL_D] + h * step_h * header[geo.RESIDUAL_H] + w * more_w
-            more += c * more_c
-            for v in range(0, some, lanes):
-                here = min(lanes, some - v)
-                turn(sums, s + r * width + v, width, run, here, block)
-                for j in range(here):
-                    value = bias[c + v + j]
-                    for i in range(lanes):
-                        write(block, j * lanes + i, read(block, j * lanes + i) + value)
-                    if header[geo.HAS_RESIDUAL]:
-                        add(block, j * lanes, run, residual, more + (v + j) * more_c, more_w)
-                    activate(block, j * lanes, j * lanes + run, header, parameter)
-                    store(out, to + (v + j) * out_c, out_w, block, j * lanes, run)
-            r, w = r + run, w + run
-            if w == wide:
-                w, h = 0, h + 1
-                if h == high:
-                    h, d = 0, d + 1
-
-    return stored
-
-
 @jit.kernel
 def multiply(rows, vectors, dtype, half, fused, activation):
     """The pass, with tiles rows x vectors; where `fused`, the tile applies the activation and stores."""
@@ -145,7 +105,7 @@ def multiply(rows, vectors, dtype, half, fused, activation):
     area = rows * width
     tile = simd.indirect_tile(rows, vectors, activation)
     address, listed_rows, listed_taps = simd.address, list_rows(rows), list_taps(rows, size)
-    store = store_apart(rows, vectors, dtype, half)
+    store = layout.store_turned(dtype, half)
     tile_first, tile_last, tile_residual = simd.FIRST, simd.LAST if fused else 0, simd.RESIDUAL
 
     def body(
@@ -225,15 +185,24 @@ def multiply(rows, vectors, dtype, half, fused, activation):
                                 min(width, channels - c * width), parameter,
                             )  # fmt: skip
             if not fused:
+                out_w, more_w = step_w * header[geo.OUT_W], step_w * header[geo.RESIDUAL_W]
                 for p in range(tiles):
-                    line, w = divmod(first + p * rows, wide)
-                    d, h = divmod(line, high)
-                    for c in range(first_tile, last_tile):
-                        store(
-                            sums, total + ((c - first_tile) * tiles + p) * area, g * channels + c * width,
-                            min(width, channels - c * width), min(rows, positions - p * rows), bias, residual, out,
-                            header, parameter, o, q, d, h, w, high, wide,
-                        )  # fmt: skip
+                    r, count = 0, min(rows, positions - p * rows)
+                    while r < count:
+                        line, w = divmod(first + p * rows + r, wide)
+                        d, h = divmod(line, high)
+                        run = min(wide - w, count - r)
+                        to = o + d * step_d * header[geo.OUT_D] + h * step_h * header[geo.OUT_H] + w * out_w
+                        more = (
+                            q + d * step_d * header[geo.RESIDUAL_D] + h * step_h * header[geo.RESIDUAL_H] + w * more_w
+                        )
+                        for c in range(first_tile, last_tile):
+                            store(
+                                sums, total + ((c - first_tile) * tiles + p) * area + r * width, width, run,
+                                g * channels + c * width, min(width, channels - c * width), bias, residual, out, header,
+                                parameter, to, more, out_w, more_w,
+                            )  # fmt: skip
+                        r += run
 
     return body
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from numconv.kernels.cpu import jit, simd
+from numconv.kernels.cpu import epilogue, jit, simd
 from numconv.kernels.cpu import sweep as geo
 from numconv.problem import ConvProblem, remembered
 
@@ -59,6 +59,38 @@ def lay_out(dtype, half):
                         write(laid, to + w * channels + c, load(x, at + w * x_w + c * x_c))
 
     return body
+
+
+@jit.function
+def store_turned(dtype, half):
+    """Store the sums of a run of positions of a row, channels side by side, where the result's lie otherwise.
+
+    sums[s + i pitch + j], for position i < run and channel j < some, become the result's at out[to + ...].
+    """
+    lanes = simd.lanes(dtype)
+    turn, square, read, write = (
+        simd.transpose(dtype), simd.stack(lanes * lanes, dtype), simd.load(0), simd.store(0)
+    )  # fmt: skip
+    add, activate, store = epilogue.add_run(half), epilogue.activate_run(), epilogue.store_run(half, dtype)
+
+    def stored(sums, s, pitch, run, c, some, bias, residual, out, header, parameter, to, more, out_step, more_step):
+        block = square()
+        out_c, more_c, has_residual = header[geo.OUT_C], header[geo.RESIDUAL_C], header[geo.HAS_RESIDUAL] != 0
+        for i in range(0, run, lanes):
+            here = min(lanes, run - i)
+            for v in range(0, some, lanes):
+                channels = min(lanes, some - v)
+                turn(sums, s + i * pitch + v, pitch, here, channels, block)
+                for j in range(channels):
+                    value, at = bias[c + v + j], j * lanes
+                    for k in range(lanes):
+                        write(block, at + k, read(block, at + k) + value)
+                    if has_residual:
+                        add(block, at, here, residual, more + i * more_step + (c + v + j) * more_c, more_step)
+                    activate(block, at, at + here, header, parameter)
+                    store(out, to + i * out_step + (c + v + j) * out_c, out_step, block, at, here)
+
+    return stored
 
 
 class Frame:

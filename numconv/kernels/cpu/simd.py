@@ -471,6 +471,161 @@ def transpose(dtype: str) -> Any:
     return transposed
 
 
+def _linear(builder: Any, matrix: Any, values: list[Any]) -> list[Any]:
+    """matrix @ values, in few operations: entries that pair up to a sign along a row or a column are shared."""
+    kind = values[0].type
+    rows, values = [list(row) for row in matrix], list(values)
+    for j in range(len(values) - 1):  # columns c and +-c: of their sum and difference
+        left, right = [row[j] for row in rows], [row[j + 1] for row in rows]
+        if left != right and any(left) and [abs(c) for c in left] == [abs(c) for c in right]:
+            first, second = values[j : j + 2]
+            values[j : j + 2] = builder.fadd(first, second), builder.fsub(first, second)
+            for row, a, b in zip(rows, left, right):
+                row[j : j + 2] = [a, 0.0] if a == b else [0.0, a]
+
+    def dot(row: list[float]) -> Any:
+        total = None
+        # A factor of one first: it costs nothing.
+        for factor, value in sorted(((f, v) for f, v in zip(row, values) if f), key=lambda term: term[0] != 1):
+            if total is None:
+                total = value if factor == 1 else builder.fmul(value, _constant(kind, factor))
+            elif factor in (1, -1):
+                total = builder.fadd(total, value) if factor == 1 else builder.fsub(total, value)
+            else:
+                total = _vector_fma(builder, kind, value, _constant(kind, factor), total)
+        return _constant(kind, 0.0) if total is None else total
+
+    found: list[Any] = []
+    while len(found) < len(rows):
+        row, other = rows[len(found)], rows[len(found) + 1] if len(found) + 1 < len(rows) else []
+        same, apart = ([f if keep == (f == g) else 0.0 for f, g in zip(row, other)] for keep in (True, False))
+        if any(same) and any(apart) and [abs(f) for f in row] == [abs(f) for f in other]:
+            even, odd = dot(same), dot(apart)
+            found += [builder.fadd(even, odd), builder.fsub(even, odd)]
+        else:
+            found.append(dot(row))
+    return found
+
+
+def _both_sides(builder: Any, left: Any, right: Any, square: list[list[Any]]) -> list[list[Any]]:
+    """left @ square @ right.T, of vectors."""
+    across = [_linear(builder, right, row) for row in square]
+    columns = [_linear(builder, left, list(column)) for column in zip(*across)]
+    return [list(row) for row in zip(*columns)]
+
+
+def _lane_mask(builder: Any, first: int, count: int, some: Any) -> Any:
+    """Which of the lanes numbered first, first + 1, ... are below `some`."""
+    kind = ir.VectorType(ir.IntType(64), count)
+    return builder.icmp_signed("<", ir.Constant(kind, list(range(first, first + count))), _splat(builder, kind, some))
+
+
+def transform(left: Any, right: Any) -> Any:
+    """left @ square @ right.T for a square of vectors: `(x, at, steps, span, some, y, to, y_steps)`.
+
+    Vector (i, j) is x[at + i steps[0] + j steps[1]:], zero unless span[0] <= i < span[1] and span[2] <= j < span[3],
+    and in lanes from `some` on; the result's goes to y[to + i y_steps[0] + j y_steps[1]:].
+    """
+
+    @intrinsic
+    def transformed(
+        typing: Any, x: Any, at: Any, steps: Any, span: Any, some: Any, y: Any, to: Any, y_steps: Any
+    ) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            kinds, (_, at, steps, span, some, _, to, y_steps) = signature.args, arguments
+            i64, size = ir.IntType(64), x.dtype.bitwidth // 8
+            vector = ir.VectorType(context.get_data_type(x.dtype), lanes(str(x.dtype)))
+            source = builder.gep(_data(context, builder, kinds[0], arguments[0]), [at])
+            target = builder.gep(_data(context, builder, kinds[5], arguments[5]), [to])
+            inside, zero = _lane_mask(builder, 0, vector.count, some), _constant(vector, 0.0)
+            none = ir.Constant(inside.type, [0] * vector.count)
+            bounds = [builder.extract_value(span, k) for k in range(4)]
+
+            def within(k: int, low: Any, high: Any) -> Any:
+                number = ir.Constant(i64, k)
+                return builder.and_(builder.icmp_signed(">=", number, low), builder.icmp_signed("<", number, high))
+
+            row_in = [within(i, *bounds[:2]) for i in range(len(left[0]))]
+            column_in = [builder.select(within(j, *bounds[2:]), inside, none) for j in range(len(right[0]))]
+
+            def place(pointer: Any, pair: Any, i: int, j: int) -> Any:
+                over = [builder.mul(builder.extract_value(pair, k), i64(n)) for k, n in enumerate((i, j))]
+                return _at(builder, pointer, builder.add(*over), vector)
+
+            def read(i: int, j: int) -> Any:
+                mask = builder.select(row_in[i], column_in[j], none)
+                return _masked_load(builder, place(source, steps, i, j), mask, zero, size)
+
+            square = [[read(i, j) for j in range(len(right[0]))] for i in range(len(left[0]))]
+            for i, row in enumerate(_both_sides(builder, left, right, square)):
+                for j, value in enumerate(row):
+                    builder.store(value, place(target, y_steps, i, j), align=size)
+            return context.get_dummy_value()
+
+        i, pair = types.intp, types.UniTuple(types.intp, 2)
+        return types.void(x, i, pair, types.UniTuple(i, 4), i, y, i, pair), generate
+
+    return transformed
+
+
+def transform_store(left: Any, right: Any, activation: str) -> Any:
+    """left @ square @ right.T with its epilogue.
+
+    The arguments are `(x, at, pitch, bias, c, residual, more, has_residual, more_steps, out, to, steps, span,
+    parameter)`. The square's k-th vector is x[at + k pitch:]; the result's (i, j) becomes activation(it + bias[c:] (+
+    residual[more + i more_steps[0] + j more_steps[1]:])) at out[to + i steps[0] + j steps[1]:], for i < span[0],
+    j < span[1] and in the first span[2] lanes.
+    """
+
+    @intrinsic
+    def transformed(
+        typing: Any, x: Any, at: Any, pitch: Any, bias: Any, c: Any, residual: Any, more: Any, has_residual: Any,
+        more_steps: Any, out: Any, to: Any, steps: Any, span: Any, parameter: Any,
+    ) -> Any:  # fmt: skip
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            kinds, values = signature.args, arguments
+            i64, size = ir.IntType(64), x.dtype.bitwidth // 8
+            vector = ir.VectorType(context.get_data_type(x.dtype), lanes(str(x.dtype)))
+            source, bias_at, more_at, target, slope = (
+                builder.gep(_data(context, builder, kinds[k], values[k]), [offset])
+                for k, offset in ((0, values[1]), (3, values[4]), (5, values[6]), (9, values[10]), (13, i64(0)))
+            )
+            high, wide, some = (builder.extract_value(values[12], k) for k in range(3))
+            inside, zero = _lane_mask(builder, 0, vector.count, some), _constant(vector, 0.0)
+            none = ir.Constant(inside.type, [0] * vector.count)
+            added = _masked_load(builder, builder.bitcast(bias_at, vector.as_pointer()), inside, zero, size)
+            slope = _splat(builder, vector, builder.load(slope))
+            with_residual = builder.icmp_signed("!=", values[7], i64(0))
+
+            def read(k: int) -> Any:
+                return builder.load(_at(builder, source, builder.mul(values[2], i64(k)), vector), align=size)
+
+            def place(pointer: Any, pair: Any, i: int, j: int) -> Any:
+                over = [builder.mul(builder.extract_value(pair, k), i64(n)) for k, n in enumerate((i, j))]
+                return _at(builder, pointer, builder.add(*over), vector)
+
+            across = len(right[0])
+            square = [[read(i * across + j) for j in range(across)] for i in range(len(left[0]))]
+            for i, row in enumerate(_both_sides(builder, left, right, square)):
+                row_mask = builder.select(builder.icmp_signed("<", i64(i), high), inside, none)
+                for j, value in enumerate(row):
+                    mask = builder.select(builder.icmp_signed("<", i64(j), wide), row_mask, none)
+                    more_mask = builder.select(with_residual, mask, none)
+                    extra = _masked_load(builder, place(more_at, values[8], i, j), more_mask, zero, size)
+                    total = builder.fadd(builder.fadd(value, added), extra)
+                    total = _activated(builder, activation, slope, total)
+                    _masked_store(builder, total, place(target, values[11], i, j), mask, size)
+            return context.get_dummy_value()
+
+        i = types.intp
+        pair = types.UniTuple(i, 2)
+        return types.void(
+            x, i, i, bias, i, residual, i, i, pair, out, i, pair, types.UniTuple(i, 3), parameter
+        ), generate  # fmt: skip
+
+    return transformed
+
+
 def channel_tile(positions: int, vectors: int) -> Any:
     """Channels along the vectors, each by its own weight: `(w, x, xi, step, c, ci, taps, ti, count, first, some)`.
 

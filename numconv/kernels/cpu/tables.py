@@ -11,15 +11,18 @@ from numconv.kernels.cpu.im2col_weight import Im2colWeight
 from numconv.kernels.cpu.indirect import Indirect
 from numconv.kernels.cpu.lp_gradient import LpGradient
 from numconv.kernels.cpu.pooling import PoolAlgorithm
+from numconv.kernels.cpu.separable import Separable
 from numconv.kernels.cpu.strip import Strip
 from numconv.kernels.cpu.unpooling import MaxGradient, Unpool, UnpoolGradient
+from numconv.kernels.cpu.winograd import Winograd
 
-_SWEPT: tuple[Algorithm, ...] = (Depthwise(), Indirect(), Strip(), Im2col(), Direct())
+_SWEPT: tuple[Algorithm, ...] = (Depthwise(), Winograd(4), Winograd(2), Indirect(), Strip(), Im2col(), Direct())
 _WEIGHT: tuple[Algorithm, ...] = (Im2colWeight(), DirectWeight())
 
 TABLES: dict[str, tuple[Algorithm, ...]] = {}
 for _n in (1, 2, 3):
-    TABLES[f"conv{_n}d"] = TABLES[f"conv{_n}d_input"] = TABLES[f"conv_transpose{_n}d"] = _SWEPT
+    _swept = (Separable(), *_SWEPT) if _n == 2 else _SWEPT
+    TABLES[f"conv{_n}d"] = TABLES[f"conv{_n}d_input"] = TABLES[f"conv_transpose{_n}d"] = _swept
     TABLES[f"conv{_n}d_weight"] = _WEIGHT
 
 _SUMS: tuple[PoolAlgorithm, ...] = (average_pooling.Separable(), average_direct.Direct())

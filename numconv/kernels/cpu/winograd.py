@@ -1,0 +1,433 @@
+"""Winograd's minimal filtering F(m, 3): 3-tap axes computed with fewer multiplications, fused for each thread.
+
+A tile of m x m results needs a square of (m + 2) x (m + 2) numbers d of each source channel:
+
+    result = A^T [ sum over s of  (G g[s] G^T) * (B^T d[s] B) ] A        (* element by element)
+
+An item transforms the squares of a group of tiles, all source channels side by side; multiplies them, which is one
+matrix product for each of the (m + 2)^2 places, by the register tile of `indirect`; and transforms back, with the
+epilogue, as soon as the channels of one register tile are done. Squares and sums of an item share the second-level
+cache. Weights are transformed when they are packed. F(4, 3) needs 4 times fewer multiplications than the definition in
+two axes, F(2, 3) 2.25 times.
+
+Axes with one tap are left as they are, so F(m, 3) in one axis is the same code; further taps along depth are summed in
+the product. A dilated convolution is one for each residue of the position modulo the dilation.
+
+Lavin and Gray, Fast Algorithms for Convolutional Neural Networks, CVPR 2016; fused as in MNN (Jiang et al., MLSys
+2020). The points 0, +-sqrt(1/2), +-sqrt(2) of F(4, 3) halve the error of 0, +-1, +-2 (Barabasz et al., ACM TOMS 46,
+2020).
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from numconv.algorithm import Algorithm
+from numconv.kernels.cpu import indirect, jit, layout, simd
+from numconv.kernels.cpu import sweep as geo
+from numconv.kernels.cpu.memory import aligned, flat
+from numconv.options import available_cores
+from numconv.problem import LAST, ConvProblem, accumulator_dtype, remembered
+
+POINTS = {2: (0.0, 1.0, -1.0), 4: (0.0, math.sqrt(0.5), -math.sqrt(0.5), math.sqrt(2), -math.sqrt(2))}
+SQUARES = 1 << 17  # numbers of a group's transformed squares: 512 KB in float32, half the second-level cache
+ITEMS = 8  # groups are made smaller, or channels split, until there are so many items
+STEPS = 256  # source channels multiplied at a time
+# Of the blocking, an array: extents of a group and how many groups there are, channel tiles of an item, numbers of a
+# channel's transformed square between two places, taps along depth and their distance, the lowest source position.
+GROUP_D, GROUP_H, GROUP_W, BLOCKS_D, BLOCKS_H, BLOCKS_W, CHANNEL_TILES, KERNEL_D = range(8)
+STEP_D, DILATION_D, DILATION_H, DILATION_W, LOW_D, LOW_H, LOW_W = range(8, 15)
+
+Matrix = tuple[tuple[float, ...], ...]
+
+
+@functools.cache
+def matrices(m: int) -> tuple[Matrix, Matrix, Matrix]:
+    """(B^T, G, A^T) of F(m, 3) by Toom and Cook's construction from its points and infinity; F(1, 1) for m = 1."""
+    if m == 1:
+        return (((1.0,),),) * 3
+    points = POINTS[m]
+    b, g = np.zeros((m + 2, m + 2)), np.zeros((m + 2, 3))
+    a = np.zeros((m, m + 2))
+    for j, point in enumerate(points):
+        others = [p for p in points if p != point]
+        b[j, : m + 1] = np.poly(others)[::-1]
+        g[j] = np.array([1, point, point**2]) / math.prod(point - p for p in others)
+        a[:, j] = [point**i for i in range(m)]
+    b[-1] = np.poly(points)[::-1]
+    g[-1, -1] = a[-1, -1] = 1
+    exact = (np.where(np.abs(matrix - np.round(matrix)) < 1e-12, np.round(matrix), matrix) for matrix in (b, g, a))
+    b_t, g_all, a_t = (tuple(tuple(float(v) for v in row) for row in matrix) for matrix in exact)
+    return b_t, g_all, a_t
+
+
+@jit.kernel
+def pack_weight(m_h, m_w, vectors, dtype, half):
+    """Pack G g G^T as packed[group, channel tile, place, depth tap, source, `width` channels]."""
+    lanes = simd.lanes(dtype)
+    width = vectors * lanes
+    left, right = matrices(m_h)[1], matrices(m_w)[1]
+    high, wide, places = len(left[0]), len(right[0]), len(left) * len(right)
+    load, write, square = simd.load(half), simd.store(0), simd.stack(high * wide * lanes, dtype)
+    transform = simd.transform(left, right)
+
+    def body(start, stop, worker, weight, packed, header, taps):
+        taps_of = square()
+        channels, sources, depth = header[geo.R], header[geo.S], len(taps) // (high * wide)
+        tiles = -(-channels // width)
+        pitch = depth * sources * width
+        for item in range(start, stop):
+            rest, s = divmod(item, sources)
+            g, tile = divmod(rest, tiles)
+            at = g * header[geo.WEIGHT_G] + tile * width * header[geo.WEIGHT_R] + s * header[geo.WEIGHT_S]
+            for d in range(depth):
+                to = ((g * tiles + tile) * places * depth + d) * sources * width + s * width
+                for v in range(0, width, lanes):
+                    some = max(min(lanes, channels - tile * width - v), 0)
+                    for k in range(high * wide):
+                        tap = at + taps[d * high * wide + k]
+                        for r in range(some):
+                            write(taps_of, k * lanes + r, load(weight, tap + (v + r) * header[geo.WEIGHT_R]))
+                        for r in range(some, lanes):
+                            write(taps_of, k * lanes + r, 0)
+                    steps = (wide * lanes, lanes)
+                    transform(taps_of, 0, steps, (0, high, 0, wide), lanes, packed, to + v, (len(right) * pitch, pitch))
+
+    return body
+
+
+@jit.kernel
+def correlate(m_h, m_w, rows, vectors, dtype, half, fused, activation):
+    """The pass, with tiles rows x vectors; where `fused`, results are stored by the transform."""
+    lanes = simd.lanes(dtype)
+    width = vectors * lanes
+    area = rows * width
+    (b_h, _, a_h), (b_w, _, a_w) = matrices(m_h), matrices(m_w)
+    high, wide = len(b_h), len(b_w)
+    transform, tile, address = simd.transform(b_h, b_w), simd.indirect_tile(rows, vectors, ""), simd.address
+    store, back = simd.transform_store(a_h, a_w, activation), simd.transform(a_h, a_w)
+    store_turned, first_mode = layout.store_turned(dtype, half), simd.FIRST
+
+    def body(
+        start, stop, worker, x, packed, bias, residual, out, memory, tables, header, starts_h, starts_w, blocking,
+        sizes, parameter,
+    ):  # fmt: skip
+        channels, sources, groups = header[geo.R], header[geo.S], header[geo.GROUPS]
+        images, depth = header[geo.N], blocking[KERNEL_D]
+        source_d, source_h, source_w = header[geo.SOURCE_D], header[geo.SOURCE_H], header[geo.SOURCE_W]
+        over_h, over_w = blocking[DILATION_H] * header[geo.X_H], blocking[DILATION_W] * header[geo.X_W]
+        out_d, out_h, out_w, out_c = header[geo.OUT_D], header[geo.OUT_H], header[geo.OUT_W], header[geo.OUT_C]
+        more_d, more_h, more_w = header[geo.RESIDUAL_D], header[geo.RESIDUAL_H], header[geo.RESIDUAL_W]
+        more_c, has_residual = header[geo.RESIDUAL_C], header[geo.HAS_RESIDUAL]
+        dil_h, dil_w = blocking[DILATION_H], blocking[DILATION_W]
+        out_deep, out_high, out_wide = sizes[0], sizes[1], sizes[2]
+        all_tiles, per_item = -(-channels // width), blocking[CHANNEL_TILES]
+        padded, record = -(-sources // lanes) * lanes, 2 * rows + depth * (rows + 1)
+        v0, table = worker * sizes[3], worker * sizes[4]
+        m0, line_at, line_step = v0 + sizes[5], v0 + sizes[6], blocking[GROUP_W] * m_w * width
+        for item in range(start, stop):
+            rest, block_w = divmod(item, blocking[BLOCKS_W])
+            rest, block_h = divmod(rest, blocking[BLOCKS_H])
+            rest, block_d = divmod(rest, blocking[BLOCKS_D])
+            rest, g = divmod(rest, groups)
+            part, n = divmod(rest, images)
+            d0, h0, w0 = block_d * blocking[GROUP_D], block_h * blocking[GROUP_H], block_w * blocking[GROUP_W]
+            deep = min(blocking[GROUP_D], out_deep - d0)
+            tiles_h, tiles_w = min(blocking[GROUP_H], len(starts_h) - h0), min(blocking[GROUP_W], len(starts_w) - w0)
+            slices = (deep - 1) * blocking[STEP_D] + (depth - 1) * blocking[DILATION_D] + 1
+            of_slice = tiles_h * tiles_w
+            tiles = deep * of_slice
+            v_pitch = slices * of_slice * padded + lanes  # the odd line spreads the places over the cache's sets
+            for i in range(slices):
+                in_d = d0 * blocking[STEP_D] + blocking[LOW_D] + i
+                for th in range(tiles_h):
+                    in_h = starts_h[h0 + th] + blocking[LOW_H]
+                    low_h = max(-(in_h // dil_h), 0)
+                    past_h = (source_h - 1 - in_h) // dil_h + 1 if 0 <= in_d < source_d else 0
+                    for tw in range(tiles_w):
+                        in_w = starts_w[w0 + tw] + blocking[LOW_W]
+                        at = header[geo.X_0] + n * header[geo.X_N] + g * sources * header[geo.X_C]
+                        at += in_d * header[geo.X_D] + in_h * header[geo.X_H] + in_w * header[geo.X_W]
+                        span = (low_h, past_h, max(-(in_w // dil_w), 0), (source_w - 1 - in_w) // dil_w + 1)
+                        to = v0 + ((i * tiles_h + th) * tiles_w + tw) * padded
+                        for s in range(0, sources, lanes):
+                            transform(
+                                x,
+                                at + s,
+                                (over_h, over_w),
+                                span,
+                                sources - s,
+                                memory,
+                                to + s,
+                                (wide * v_pitch, v_pitch),
+                            )
+            row_tiles = -(-tiles // rows)
+            m_pitch = row_tiles * area + lanes
+            for p in range(row_tiles):
+                for r in range(rows):
+                    d, place = divmod(min(p * rows + r, tiles - 1), of_slice)
+                    for k in range(depth):
+                        at = table + p * record + 2 * rows + k * (rows + 1)
+                        tables[at] = k * sources * width
+                        i = d * blocking[STEP_D] + k * blocking[DILATION_D]
+                        tables[at + 1 + r] = address(memory, v0 + (i * of_slice + place) * padded)
+            o = header[geo.OUT_0] + n * header[geo.OUT_N] + d0 * out_d
+            q = header[geo.RESIDUAL_0] + n * header[geo.RESIDUAL_N] + d0 * more_d
+            for c in range(part * per_item, min((part + 1) * per_item, all_tiles)):
+                for place in range(high * wide):
+                    weights = ((g * all_tiles + c) * high * wide + place) * depth * sources * width
+                    for p in range(row_tiles):
+                        mode, sums = first_mode, m0 + place * m_pitch + p * area
+                        for s in range(0, sources, STEPS):
+                            tile(
+                                tables, table + p * record, 0, depth, min(STEPS, sources - s), place * v_pitch + s,
+                                packed, weights + s * width, memory, sums, mode, bias, 0, 0, parameter,
+                            )  # fmt: skip
+                            mode = 0
+                some_c, channel = min(width, channels - c * width), g * channels + c * width
+                for d in range(deep):
+                    for th in range(tiles_h):
+                        line = (d * tiles_h + th) * tiles_w
+                        start_h = starts_h[h0 + th]
+                        results_h = min(m_h, (out_high - 1 - start_h) // dil_h + 1)
+                        o_line, q_line = o + d * out_d + start_h * out_h, q + d * more_d + start_h * more_h
+                        for tw in range(tiles_w):
+                            start_w = starts_w[w0 + tw]
+                            results_w = min(m_w, (out_wide - 1 - start_w) // dil_w + 1)
+                            p, r = divmod(line + tw, rows)
+                            at = m0 + p * area + r * width
+                            for v in range(0, some_c, lanes):
+                                if fused:
+                                    store(
+                                        memory, at + v, m_pitch, bias, channel + v, residual,
+                                        q_line + start_w * more_w + (channel + v) * more_c, has_residual,
+                                        (dil_h * more_h, dil_w * more_w), out,
+                                        o_line + start_w * out_w + (channel + v) * out_c,
+                                        (dil_h * out_h, dil_w * out_w),
+                                        (results_h, results_w, some_c - v), parameter,
+                                    )  # fmt: skip
+                                else:
+                                    back(
+                                        memory, at + v, (wide * m_pitch, m_pitch), (0, high, 0, wide), lanes, memory,
+                                        line_at + tw * m_w * width + v, (line_step, width),
+                                    )  # fmt: skip
+                        if not fused:
+                            # A line of tiles is a line of results unless positions are dilated.
+                            joined = tiles_w if dil_w == 1 else 1
+                            for i in range(results_h):
+                                for tw in range(0, tiles_w, joined):
+                                    start_w = starts_w[w0 + tw]
+                                    run = min(joined * m_w, (out_wide - 1 - start_w) // dil_w + 1)
+                                    store_turned(
+                                        memory, line_at + i * line_step + tw * m_w * width, width, run, channel, some_c,
+                                        bias, residual, out, header, parameter,
+                                        o_line + i * dil_h * out_h + start_w * out_w,
+                                        q_line + i * dil_h * more_h + start_w * more_w, dil_w * out_w, dil_w * more_w,
+                                    )  # fmt: skip
+
+    return body
+
+
+class Blocking(NamedTuple):
+    """How a problem is cut: the tiles, the blocking and the taps as kernels read them, and sizes."""
+
+    m_h: int
+    m_w: int
+    rows: int
+    vectors: int
+    in_place: bool
+    table: np.ndarray
+    sizes: np.ndarray
+    starts_h: np.ndarray
+    starts_w: np.ndarray
+    items: int
+    numbers: int  # for each worker
+    addresses: int  # for each worker
+    laid: int  # numbers of the laid-out source
+    packed: int  # numbers of the packed weight
+    seconds: float  # estimate for one thread
+
+
+def _starts(size: int, m: int, dilation: int) -> np.ndarray:
+    """First position of each tile along an axis, residue after residue of the dilation."""
+    residues = range(min(dilation, size))
+    return np.concatenate([np.arange(r, size, dilation * m, dtype=np.int64) for r in residues])
+
+
+@remembered
+def ordered_taps(problem: ConvProblem) -> np.ndarray:
+    """Places of the taps in the weight, by rising offset: the input pass reads them backwards."""
+    taps = geo.sweep(problem).taps
+    order = np.lexsort((taps[:, geo.OFFSET_W], taps[:, geo.OFFSET_H], taps[:, geo.OFFSET_D]))
+    return np.ascontiguousarray(taps[order, geo.TAP])
+
+
+def _blocking(problem: ConvProblem, m: int) -> Blocking:
+    """Groups of tiles whose squares take half the second-level cache, shared evenly by the processor's cores."""
+    swept, dtype = geo.sweep(problem), accumulator_dtype(problem.dtype)
+    lanes, channels, sources = simd.lanes(dtype), swept.result_channels, swept.source_channels
+    kernel = (1,) * (3 - problem.ndim) + problem.kernel
+    dilation = (1,) * (3 - problem.ndim) + problem.dilation
+    m_h, m_w = (m if k == 3 else 1 for k in kernel[1:])
+    places = math.prod(len(matrices(m)[0]) for m in (m_h, m_w))
+    in_place = problem.layout_in == LAST and not swept.half
+    taps = swept.taps if in_place else layout.frame(problem).taps
+    deep, high, wide = (int(c) for c in swept.phases[0, geo.COUNT_D : geo.COUNT_W + 1])
+    starts_h, starts_w = _starts(high, m_h, dilation[1]), _starts(wide, m_w, dilation[2])
+    vectors = indirect.tile_vectors(channels, dtype)
+    width = vectors * lanes
+    all_tiles, padded = max(-(-channels // width), 1), -(-sources // lanes) * lanes
+    reach = (kernel[0] - 1) * dilation[0]
+    step = int(swept.fixed_header[geo.STRIDE_D])
+    images = problem.n * problem.groups
+
+    def seconds_of(group: tuple[int, int, int], parts: int) -> tuple[float, float]:
+        """(of the busiest core, of all): a vector's square 40 ns in and 35 ns out, products at 240 GF/s."""
+        factor = places / 36 * dtype.itemsize / 4
+        axes = [[min(g, n - i) for i in range(0, n, g)] for g, n in zip(group, (deep, len(starts_h), len(starts_w)))]
+        loads = []
+        for d in axes[0]:
+            for h in axes[1]:
+                for w in axes[2]:
+                    tiles, slices = d * h * w, ((d - 1) * step + reach + 1) * h * w
+                    rows = indirect.tile_rows([tiles], vectors)
+                    done = -(-tiles // rows) * (rows + 0.4) * kernel[0] * padded * width * places / 120e9
+                    stream = (
+                        places * kernel[0] * sources * width * dtype.itemsize / 1.2e11
+                    )  # weights from the third level
+                    out = tiles * vectors * 35e-9 * factor
+                    into = slices * padded / lanes * 40e-9 * factor
+                    loads.append(into + -(-all_tiles // parts) * (done * dtype.itemsize / 4 + stream + out) + 5e-7)
+        count = len(loads) * images * parts
+        if count > 64 * cores:
+            return sum(loads) * images * parts / cores, sum(loads) * images * parts
+        every = loads * (images * parts)
+        bounds = [k * count // cores for k in range(cores + 1)]
+        return max(sum(every[a:b]) for a, b in itertools.pairwise(bounds)), sum(every)
+
+    cores = available_cores()
+    room = max(SQUARES * 4 // dtype.itemsize // (places * padded), 8)
+    groups = []
+    for over_w in range(1, len(starts_w) + 1):
+        w = -(-len(starts_w) // over_w)
+        if w > room or (groups and w * 3 < min(room, len(starts_w))):
+            continue
+        for over_h in range(1, len(starts_h) + 1):
+            h = -(-len(starts_h) // over_h)
+            if w * h > room or (groups and w * h * 3 < min(room, len(starts_h) * len(starts_w))):
+                continue
+            most = max(room // (w * h) - reach, 1) if w * h == len(starts_h) * len(starts_w) else 1
+            groups.append((max(min(deep, most), 1), h, w))
+    splits = sorted({-(-all_tiles // -(-all_tiles // k)) for k in range(1, min(all_tiles, 2 * cores) + 1)})
+    group, parts = min(((g, k) for g in groups for k in splits), key=lambda cut: seconds_of(*cut)[0])
+    tiles = math.prod(group)
+    rows = indirect.tile_rows([tiles], vectors)
+    blocks = [-(-n // g) for n, g in zip((deep, len(starts_h), len(starts_w)), group)]
+    low = [int(taps[:, geo.OFFSET_D + a].min()) for a in range(3)]
+    per_item = -(-all_tiles // parts)
+    table = np.array([*group, *blocks, per_item, kernel[0], step, *dilation, *low], np.int64)
+    slices = (group[0] - 1) * step + reach + 1
+    squares = places * (slices * group[1] * group[2] * padded + lanes)
+    line_at = squares + places * (-(-tiles // rows) * rows * width + lanes)
+    numbers = line_at + m_h * group[2] * m_w * width
+    addresses = -(-tiles // rows) * (2 * rows + kernel[0] * (rows + 1))
+    sizes = np.array([deep, high, wide, numbers, addresses, squares, line_at], np.int64)
+    laid = 0 if in_place else layout.frame(problem).size
+    total = seconds_of(group, parts)[1] + laid * 3e-10
+    if not indirect.fuses(problem):
+        total += problem.n * problem.groups * channels * deep * high * wide * 3e-10
+    return Blocking(
+        m_h, m_w, rows, vectors, in_place, table, sizes, starts_h, starts_w,
+        images * math.prod(blocks) * -(-all_tiles // per_item), numbers, addresses, laid,
+        problem.groups * all_tiles * places * kernel[0] * sources * width, total,
+    )  # fmt: skip
+
+
+@remembered
+def blocking2(problem: ConvProblem) -> Blocking:
+    """The blocking for F(2, 3), remembered."""
+    return _blocking(problem, 2)
+
+
+@remembered
+def blocking4(problem: ConvProblem) -> Blocking:
+    """The blocking for F(4, 3), remembered."""
+    return _blocking(problem, 4)
+
+
+class Winograd(Algorithm):
+    """Forward and input pass with F(m, 3)."""
+
+    accepts = ("plain_3x3",)
+
+    def __init__(self, m: int) -> None:
+        self.name = f"winograd_{m}x{m}"
+        self._blocking = {2: blocking2, 4: blocking4}[m]
+
+    def rejects(self, problem: ConvProblem) -> str | None:
+        if problem.precision == "strict":
+            return "precision 'strict' allows direct summation only"
+        if accumulator_dtype(problem.dtype).name not in ("float32", "float64"):
+            return f"the register tile multiplies float32 and float64, not {problem.dtype}"
+        axes = problem.kernel[-2:]
+        if set(axes) - {1, 3} or 3 not in axes:
+            return f"it takes 3 taps along one or both of the last axes, not {axes}"
+        if any(s != 1 for s in problem.stride[-2:]) or (problem.direction == "input" and set(problem.stride) != {1}):
+            return f"it takes stride 1, not {problem.stride}"
+        if problem.n * problem.ci * problem.co * math.prod(problem.out_spatial) * math.prod(problem.spatial) == 0:
+            return "there is nothing to transform"
+        return None
+
+    def shared_bytes(self, problem: ConvProblem) -> int:
+        return self._blocking(problem).laid * accumulator_dtype(problem.dtype).itemsize
+
+    def worker_bytes(self, problem: ConvProblem) -> int:
+        cut = self._blocking(problem)
+        return cut.numbers * accumulator_dtype(problem.dtype).itemsize + cut.addresses * 8
+
+    def items(self, problem: ConvProblem) -> int:
+        return self._blocking(problem).items
+
+    def packed_bytes(self, problem: ConvProblem) -> int:
+        return self._blocking(problem).packed * accumulator_dtype(problem.dtype).itemsize
+
+    def cost(self, problem: ConvProblem) -> float:
+        return 4e-6 + self._blocking(problem).seconds
+
+    def error_bound(self, problem: ConvProblem) -> float:
+        return 1e-12 if problem.dtype.itemsize >= 8 else 5e-6
+
+    def prepare(self, problem: ConvProblem, weight: np.ndarray) -> np.ndarray:
+        cut, swept = self._blocking(problem), geo.sweep(problem)
+        packed, width = aligned(cut.packed, swept.accumulator), cut.vectors * simd.lanes(swept.accumulator)
+        items = problem.groups * -(-swept.result_channels // width) * swept.source_channels
+        workers = min(jit.workers(cut.packed * 2e-10), items)
+        kernel = pack_weight(cut.m_h, cut.m_w, cut.vectors, swept.kind, swept.half)
+        kernel(workers, items, flat(weight)[0], packed, swept.fixed_header, ordered_taps(problem))
+        return packed
+
+    def run(self, problem, packed, x, bias, residual, out, workspace):
+        cut, swept = self._blocking(problem), geo.sweep(problem)
+        fused = indirect.fuses(problem) and out.strides[-1] == out.itemsize
+        fused = fused and (residual is None or residual.strides[-1] == residual.itemsize)
+        if cut.in_place and x.strides[-1] != x.itemsize:
+            x = np.ascontiguousarray(x)
+        given = geo.operands(problem, x, bias, residual, out)
+        laid = cut.laid * swept.accumulator.itemsize
+        if not cut.in_place:
+            given = layout.laid(problem, given, workspace[:laid].view(swept.accumulator))
+        workers = (workspace.size - laid) // self.worker_bytes(problem)
+        workers = min(jit.workers(cut.seconds), workers, cut.items)
+        middle = laid + workers * cut.addresses * 8
+        name = problem.activation[0] if fused and problem.activation is not None else ""
+        kernel = correlate(cut.m_h, cut.m_w, cut.rows, cut.vectors, swept.kind, swept.half, fused, name)
+        kernel(
+            workers, cut.items, given.x, packed, given.bias, given.residual, given.out,
+            workspace[middle:].view(swept.accumulator), workspace[laid:middle].view(np.int64), given.header,
+            cut.starts_h, cut.starts_w, cut.table, cut.sizes, given.parameter,
+        )  # fmt: skip
