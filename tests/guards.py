@@ -11,7 +11,7 @@ import mmap
 import sys
 
 import numpy as np
-from passes import call, cases_of, error, problem_of, question
+from passes import call, cases_of, error, problem_of, question, takes
 
 import numconv as nc
 from numconv.kernels.cpu import jit
@@ -118,7 +118,7 @@ def main() -> None:
         if not operation.startswith("conv"):
             continue
         for algorithm, case in itertools.product(TABLES[operation], cases_of(operation)):
-            if algorithm.rejects(problem_of(case, operation, "float32", layout)) is not None:
+            if not takes(algorithm, case, operation, "float32", layout):
                 continue
             for at_end in (True, False):
                 print(operation, algorithm.name, case.name, layout, "end" if at_end else "start", flush=True)
@@ -128,7 +128,7 @@ def main() -> None:
     for operation in ("conv2d", "conv2d_input", "conv2d_weight"):
         for algorithm, name in itertools.product(TABLES[operation], ("large_dense", "large_depthwise")):
             case = next(case for case in cases_of(operation) if case.name == name)
-            if algorithm.rejects(problem_of(case, operation, "float32", "first")) is None:
+            if takes(algorithm, case, operation, "float32", "first"):
                 print(operation, algorithm.name, name, "three threads", flush=True)
                 fenced(operation, algorithm, case, "first", True)
     print("all guarded", flush=True)

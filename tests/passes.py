@@ -103,6 +103,15 @@ def problem_of(case: ConvCase, operation: str, dtype: str, layout: str) -> nc.Co
     return problem.with_operation(operation) if gradient else problem
 
 
+def takes(algorithm, case: ConvCase, operation: str, dtype: str, layout: str) -> bool:
+    """Whether an algorithm rejects neither the problem nor the values of the weight."""
+    problem = problem_of(case, operation, dtype, layout)
+    if algorithm.rejects(problem) is not None:
+        return False
+    weight = question(case, operation, dtype).operands[0 if operation.endswith("_input") else 1]
+    return not algorithm.reads_weight or algorithm.rejects_weight(problem, weight) is None
+
+
 def error(actual: np.ndarray, asked: Question) -> float:
     """max|error| / scale; infinite for a wrong shape or NaN."""
     if actual.shape != asked.expected.shape:

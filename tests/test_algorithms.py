@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from passes import LAYOUTS, arrays_like, call, cases_of, error, problem_of, question
+from passes import LAYOUTS, arrays_like, call, cases_of, error, problem_of, question, takes
 
 import numconv as nc
 from numconv.algorithm import select
@@ -108,7 +108,7 @@ def test_costs_are_positive_seconds(operation):
 def test_any_number_of_threads_gives_the_same_bits(operation, algorithm, layout, threads, always_parallel):
     different = []
     for case in cases_of(operation):
-        if algorithm.rejects(problem_of(case, operation, "float32", layout)) is not None:
+        if not takes(algorithm, case, operation, "float32", layout):
             continue
         results = []
         for count in (1, 2, 3):

@@ -32,14 +32,14 @@ LAYERS = [
     ["cli"],
     ["__main__"],
 ]
-NUMBA = {f"kernels.cpu.{name}" for name in ("simd", "jit", "launch", "lowering", "cache")}
+NUMBA = {f"kernels.cpu.{name}" for name in ("simd", "separable", "jit", "launch", "lowering", "cache")}
 OPTIONAL = {
     "numba": NUMBA,
     "llvmlite": NUMBA | {"commands.info"},
     "PIL": {"demo.pictures"},
     "matplotlib": {"demo.overview"},
     "tqdm": {"commands.demo"},
-    "scipy": {"demo.race", "lab.peers"},
+    "scipy": {"kernels.cpu.fft", "demo.race", "lab.peers"},
     "torch": {"lab.peers"},
     "onnx": {"lab.peers"},
     "onnxruntime": {"lab.peers"},

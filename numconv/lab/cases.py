@@ -160,6 +160,10 @@ CONV = (
     _conv("depthwise_3d", "depthwise", (1, 5, 4, 5, 6), 10, 3, padding=1, groups=5),
     _conv("depthwise_3d_single", "depthwise", (2, 18, 3, 6, 7), 18, (2, 3, 3), padding=1, stride=(1, 2, 1), groups=18),
     _conv("depthwise_wide", "depthwise", (1, 70, 6, 11), 70, 3, padding=1, groups=70),
+    # kernels that are products of a column and a row
+    _conv("rank_1_7x7", "rank1", (2, 1, 8, 70), 1, 7, padding=3),
+    _conv("rank_1_depthwise", "rank1 depthwise strided", (1, 3, 21, 13), 3, (6, 5), (2, 3), ((2, 3), (1, 4)), groups=3),
+    _conv("rank_1_dilated", "rank1 dilated", (1, 1, 27, 18), 1, (5, 6), (1, 2), (4, 9), (3, 2)),
     # degenerate
     _conv("one_pixel", "pixel", (1, 1, 1, 1), 1, 1),
     _conv("one_pixel_padded", "pixel padding", (2, 3, 1, 1), 4, 3, padding=1),
@@ -201,6 +205,7 @@ CONV = (
     _transposed("transposed_grouped", "grouped", (2, 6, 4, 5), 9, 3, 2, 1, groups=3),
     _transposed("transposed_depthwise", "depthwise", (1, 9, 5, 7), 9, 4, 2, 1, groups=9),
     _transposed("transposed_pointwise", "pointwise", (1, 7, 3, 5), 9, 1),
+    _transposed("transposed_rank_1", "rank1 depthwise", (1, 2, 5, 8), 2, (7, 6), (2, 1), ((1, 2), (2, 0)), groups=2),
     _transposed("transposed_pixel", "pixel", (1, 17, 1, 1), 8, 4),
     _transposed("transposed_no_images", "empty", (0, 3, 4, 5), 2, 3, 2),
     _transposed("transposed_1d", "", (2, 4, 17), 5, 6, 3, ((2, 1),)),
@@ -258,7 +263,10 @@ def pool_cases(tag: str | None = None) -> tuple[PoolCase, ...]:
 
 
 def arrays(case: ConvCase | PoolCase, dtype=np.float32, seed: int = 0) -> tuple[np.ndarray, ...]:
-    """(x, weight, bias) of a convolution case, (x,) of a pooling case, standard normal; integers from -8 to 8."""
+    """(x, weight, bias) of a convolution case, (x,) of a pooling case, standard normal; integers from -8 to 8.
+
+    The kernels of cases tagged "rank1" are products of a column and a row.
+    """
     rng = np.random.default_rng(seed)
 
     def fill(*shape):
@@ -270,4 +278,7 @@ def arrays(case: ConvCase | PoolCase, dtype=np.float32, seed: int = 0) -> tuple[
 
     if isinstance(case, PoolCase):
         return (fill(*case.x_shape),)
-    return fill(*case.x_shape), fill(*case.weight_shape), fill(case.co)
+    x, weight, bias = fill(*case.x_shape), fill(*case.weight_shape), fill(case.co)
+    if "rank1" in case.tags:
+        weight = weight[..., :, :1] * weight[..., :1, :]
+    return x, weight, bias
