@@ -1,155 +1,228 @@
-"""Depthwise on channels-last arrays: channels along the vectors, the image read in place.
+"""Depthwise convolution, and groups of few channels, on channels-last arrays: channels along the vectors.
 
-    result[p, c] = sum over taps of  weight[tap, c] * source[p * stride + offset(tap), c]
+    result[p, c] = sum over taps, then sources s of c's group, of  weight[tap, s, c] * source[p stride + offset(tap), s]
 
-A tile is TILE positions of a row by VECTORS vectors of channels in registers; each tap loads its weights once for all
-of them. Taps that fall outside the image are left out of the list that a tile walks: rows at the top and bottom share
-a list, positions at the left and right have one each, and all others walk the full one. Nothing is copied or padded.
-Loops, outside in: item (image, row of the result), channels by vectors, positions, taps. Forward and input pass (see
-`sweep`). oneDNN's depthwise kernels for channels-last arrays are arranged like this.
+A tile is POSITIONS of a row by one vector of channels in registers. Along a row of the kernel each source vector is
+loaded once and meets every tap that needs it; in groups of more than one channel it is shuffled once for each source.
+Rows of the kernel outside the image are left out of the list that a tile walks, columns outside are masked, so nothing
+is copied or padded. Loops, outside in: item (image, block of channels, row of the result), positions, vectors of
+channels, rows of the kernel. Forward and input pass (see `sweep`), phase by phase.
+
+oneDNN's depthwise kernels for channels-last arrays reuse source registers across taps in the same way.
 """
 
 from __future__ import annotations
 
+import math
+from typing import NamedTuple
+
 import numpy as np
 
-from numconv.kernels.cpu import epilogue, jit, simd
+from numconv.algorithm import Algorithm
+from numconv.kernels.cpu import indirect, jit, simd
 from numconv.kernels.cpu import sweep as geo
-from numconv.kernels.cpu.strip import Strip
+from numconv.kernels.cpu.memory import aligned, flat
 from numconv.problem import LAST, ConvProblem, remembered
 
-TILE, VECTORS = 4, 4
-MOST_TAPS = 128  # of the lists, and of a sum in one run of registers
+POSITIONS = (14, 12, 10, 8, 7, 4) if simd.vector_bits() == 512 else (6, 4)
+MOST_TAPS = 32  # along a row of the kernel: 448 multiplications in a tile's loop
+MOST_LINES = 256  # rows of the kernel, over its planes
+ITEMS = 16  # channels are split until there are so many items
+# Of the shape, an array: lanes of a vector that are used for results and for sources, vectors of an item, blocks of
+# vectors, and rows of the kernel.
+RESULTS, SOURCES, VECTORS, BLOCKS, LINES = range(5)
 
 
 @jit.kernel
-def correlate(dtype):
-    """The pass in float32 or float64."""
-    width = VECTORS * simd.lanes(dtype)
-    whole, single = simd.channel_tile(TILE, VECTORS), simd.channel_tile(1, VECTORS)
-    lists, buffer, move = simd.stack(4 * MOST_TAPS, "int64"), simd.stack(TILE * width, dtype), simd.move(dtype)
-    add, activate, store = epilogue.add_run(0), epilogue.activate_run(), epilogue.store_run(0, dtype)
+def correlate(positions, taps, stride, dilation, sources, results, dtype, activation):
+    """The pass over one phase, whose taps lie `dilation` columns apart."""
+    tile = simd.narrow_tile(positions, taps, stride, dilation, sources, results, activation)
+    lists = simd.stack(2 * MOST_LINES, "int64")
+    reach = (positions - 1) * stride + (taps - 1) * dilation
+    whole, with_residual, line_size = simd.LAST, simd.RESIDUAL, taps * sources * simd.lanes(dtype)
 
-    def body(start, stop, worker, x, packed, bias, residual, out, header, phases, taps, parameter, rows_of_image):
-        reached, sums = lists(), buffer()  # the list of the row, then that of a position at the edge
-        channels, rows = header[geo.GROUPS], rows_of_image[0]
-        x_d, x_h, x_w, step_w = header[geo.X_D], header[geo.X_H], header[geo.X_W], header[geo.STEP_W]
-        out_c, out_w = header[geo.OUT_C], step_w * header[geo.OUT_W]
-        stride_w, source_w = header[geo.STRIDE_W], header[geo.SOURCE_W]
-        has_residual, activated = header[geo.HAS_RESIDUAL] != 0, header[geo.ACTIVATION] != 0
+    def body(start, stop, worker, x, packed, bias, residual, out, header, phase, lines, shape, parameter):
+        listed = lists()
+        channels, wide, rows = header[geo.R] * header[geo.GROUPS], phase[geo.COUNT_W], phase[geo.COUNT_H]
+        x_w, source_w = header[geo.X_W], header[geo.SOURCE_W]
+        out_step, more_step = header[geo.STEP_W] * header[geo.OUT_W], header[geo.STEP_W] * header[geo.RESIDUAL_W]
+        deep, per_vector, from_vector, vectors = phase[geo.COUNT_D], shape[RESULTS], shape[SOURCES], shape[VECTORS]
+        residual_mode = with_residual * header[geo.HAS_RESIDUAL]
         for item in range(start, stop):
-            n, place = divmod(item, rows)
-            phase = 0
-            while phase + 1 < len(phases) and phases[phase + 1, geo.FIRST_ROW] <= place:
-                phase += 1
-            counts = phases[phase]
-            positions, first_tap = counts[geo.COUNT_W], counts[geo.FIRST_TAP]
-            d, h = divmod(place - counts[geo.FIRST_ROW], counts[geo.COUNT_H])
-            listed, least, most = 0, 0, 0
-            for t in range(first_tap, first_tap + counts[geo.TAP_COUNT]):
-                in_d = d * header[geo.STRIDE_D] + taps[t, geo.OFFSET_D]
-                in_h = h * header[geo.STRIDE_H] + taps[t, geo.OFFSET_H]
+            rest, h = divmod(item, rows)
+            rest, d = divmod(rest, deep)
+            n, block = divmod(rest, shape[BLOCKS])
+            count = 0
+            for k in range(shape[LINES]):
+                in_d = d * header[geo.STRIDE_D] + lines[k, 0]
+                in_h = h * header[geo.STRIDE_H] + lines[k, 1]
                 if 0 <= in_d < header[geo.SOURCE_D] and 0 <= in_h < header[geo.SOURCE_H]:
-                    reached[2 * listed] = in_d * x_d + in_h * x_h + taps[t, geo.OFFSET_W] * x_w
-                    reached[2 * listed + 1] = taps[t, geo.TAP] * channels
-                    reached[3 * MOST_TAPS + listed] = taps[t, geo.OFFSET_W]
-                    least, most = min(least, taps[t, geo.OFFSET_W]), max(most, taps[t, geo.OFFSET_W])
-                    listed += 1
-            o = header[geo.OUT_0] + n * header[geo.OUT_N] + counts[geo.START_W] * header[geo.OUT_W]
-            o += (counts[geo.START_D] + d * header[geo.STEP_D]) * header[geo.OUT_D]
-            o += (counts[geo.START_H] + h * header[geo.STEP_H]) * header[geo.OUT_H]
-            more = header[geo.RESIDUAL_0] + n * header[geo.RESIDUAL_N] + counts[geo.START_W] * header[geo.RESIDUAL_W]
-            more += (counts[geo.START_D] + d * header[geo.STEP_D]) * header[geo.RESIDUAL_D]
-            more += (counts[geo.START_H] + h * header[geo.STEP_H]) * header[geo.RESIDUAL_H]
+                    listed[2 * count] = in_d * header[geo.X_D] + in_h * header[geo.X_H]
+                    listed[2 * count + 1] = k * line_size
+                    count += 1
+            o = header[geo.OUT_0] + n * header[geo.OUT_N] + phase[geo.START_W] * header[geo.OUT_W]
+            o += (phase[geo.START_D] + d * header[geo.STEP_D]) * header[geo.OUT_D]
+            o += (phase[geo.START_H] + h * header[geo.STEP_H]) * header[geo.OUT_H]
+            q = header[geo.RESIDUAL_0] + n * header[geo.RESIDUAL_N] + phase[geo.START_W] * header[geo.RESIDUAL_W]
+            q += (phase[geo.START_D] + d * header[geo.STEP_D]) * header[geo.RESIDUAL_D]
+            q += (phase[geo.START_H] + h * header[geo.STEP_H]) * header[geo.RESIDUAL_H]
             at = header[geo.X_0] + n * header[geo.X_N]
-            for c in range(0, channels, width):
-                some = min(width, channels - c)
-                w = 0
-                while w < positions:
-                    left, right = w * stride_w + least, w * stride_w + most
-                    source, here = at + w * stride_w * x_w + c, 1
-                    move(sums, 0, bias, c, 0, some, width)
-                    if left >= 0 and right + (TILE - 1) * stride_w < source_w and w + TILE <= positions:
-                        here = TILE
-                        for p in range(1, TILE):
-                            move(sums, p * width, bias, c, 0, some, width)
-                        whole(packed, x, source, stride_w * x_w, sums, 0, reached, 0, listed, c, some)
-                    elif left >= 0 and right < source_w:
-                        single(packed, x, source, 0, sums, 0, reached, 0, listed, c, some)
-                    else:
-                        inside = 0
-                        for k in range(listed):
-                            if 0 <= w * stride_w + reached[3 * MOST_TAPS + k] < source_w:
-                                single(packed, x, source, 0, sums, 0, reached, 2 * k, 1, c, some)
-                                inside += 1
-                    for p in range(here):
-                        if has_residual:
-                            q = more + (w + p) * step_w * header[geo.RESIDUAL_W] + c * header[geo.RESIDUAL_C]
-                            add(sums, p * width, some, residual, q, header[geo.RESIDUAL_C])
-                        if activated:
-                            activate(sums, p * width, p * width + some, header, parameter)
-                        to = o + (w + p) * out_w + c * out_c
-                        store(out, to, out_c, sums, p * width, some)
-                    w += here
+            for w in range(0, wide, positions):
+                first, here = w * stride + lines[0, 2], min(positions, wide - w)
+                mode = residual_mode
+                if first >= 0 and first + reach < source_w:
+                    mode |= whole
+                for v in range(block * vectors, min((block + 1) * vectors, -(-channels // per_vector))):
+                    c = v * per_vector
+                    tile(
+                        listed, 0, count, x, at + first * x_w + v * from_vector, x_w, (-first, source_w - first),
+                        min(from_vector, header[geo.S] * header[geo.GROUPS] - v * from_vector), packed,
+                        v * shape[LINES] * line_size, out, o + w * out_step + c, out_step, bias, c,
+                        min(per_vector, channels - c), here, residual, q + w * more_step + c, more_step, mode,
+                        parameter,
+                    )  # fmt: skip
 
     return body
 
 
-class Depthwise(Strip):
-    """Groups of one input channel: channels-last arrays as above, others by strips (any multiplier and dtype)."""
+@jit.kernel
+def pack_weight(sources, dtype):
+    """Pack weight[c, s, tap] as packed[vector, tap, s, lane]; `places` are the taps' places in the weight."""
+    lanes = simd.lanes(dtype)
+
+    def body(start, stop, worker, weight, packed, header, places, shape):
+        channels = header[geo.R]
+        for v in range(start, stop):
+            for t in range(len(places)):
+                for s in range(sources):
+                    to = ((v * len(places) + t) * sources + s) * lanes
+                    for j in range(lanes):
+                        g, r = divmod(v * shape[RESULTS] + j, channels)
+                        packed[to + j] = 0
+                        if j < shape[RESULTS] and g < header[geo.GROUPS]:
+                            at = g * header[geo.WEIGHT_G] + r * header[geo.WEIGHT_R] + s * header[geo.WEIGHT_S]
+                            packed[to + j] = weight[at + places[t]]
+
+    return body
+
+
+class Phase(NamedTuple):
+    """A phase of the sweep as kernels read it."""
+
+    counts: np.ndarray  # its row of the sweep's phases
+    lines: np.ndarray  # offsets (d, h, first w) of the rows of its kernel
+    places: np.ndarray  # of its taps in the weight, row after row
+    taps: int  # in a row
+    dilation: int
+    positions: int  # of a tile
+    shape: np.ndarray
+    items: int
+    packed: int  # numbers
+
+
+@remembered
+def phases(problem: ConvProblem) -> tuple[Phase, ...]:
+    """The phases of a problem."""
+    swept, lanes = geo.sweep(problem), simd.lanes(problem.dtype)
+    groups = min(lanes // swept.result_channels, lanes // swept.source_channels)  # of a vector
+    vectors = -(-problem.groups // groups)
+    found = []
+    for row in swept.phases:
+        taps = swept.taps[row[geo.FIRST_TAP] :][: row[geo.TAP_COUNT]]
+        taps = taps[np.lexsort((taps[:, geo.OFFSET_W], taps[:, geo.OFFSET_H], taps[:, geo.OFFSET_D]))]
+        columns = np.unique(taps[:, geo.OFFSET_W])
+        across = max(len(columns), 1)
+        lines = taps[::across, geo.OFFSET_D : geo.OFFSET_W + 1]
+        rows = int(problem.n * row[geo.COUNT_D] * row[geo.COUNT_H])
+        blocks = min(max(-(-ITEMS // max(rows, 1)), 1), vectors)
+        of_item = -(-vectors // blocks)
+        blocks = -(-vectors // of_item)
+        wide = int(row[geo.COUNT_W])
+        positions = min(POSITIONS, key=lambda p: -(-wide // p) * (p + 4))
+        shape = [groups * swept.result_channels, groups * swept.source_channels, of_item, blocks, len(lines)]
+        found.append(
+            Phase(
+                np.ascontiguousarray(row), np.ascontiguousarray(lines if len(lines) else np.zeros((1, 3), np.int64)),
+                np.ascontiguousarray(taps[:, geo.TAP]), across, int(columns[1] - columns[0]) if across > 1 else 1,
+                positions, np.array(shape, np.int64), rows * blocks,
+                vectors * len(taps) * swept.source_channels * lanes,
+            )
+        )  # fmt: skip
+    return tuple(found)
+
+
+class Depthwise(Algorithm):
+    """Forward and input pass between channels-last arrays."""
 
     name = "depthwise"
     accepts = ("depthwise_3x3", "depthwise_5x5_strided", "depthwise_7x7", "depthwise_1d", "depthwise_3d", "one_pixel")
 
     def rejects(self, problem: ConvProblem) -> str | None:
-        if problem.groups != problem.ci:
-            return f"it is not depthwise: {problem.ci} input channels in {problem.groups} groups"
-        return None if in_place(problem) else super().rejects(problem)
-
-    def worker_bytes(self, problem: ConvProblem) -> int:
-        return 0 if in_place(problem) else super().worker_bytes(problem)
+        if problem.dtype.name not in ("float32", "float64"):
+            return f"the register tile multiplies float32 and float64, not {problem.dtype}"
+        if not problem.layout_in == problem.layout_out == LAST:
+            return "channels do not lie last"
+        widest = max(problem.ci, problem.co) // problem.groups
+        if problem.groups == 1 or not 0 < widest <= simd.lanes(problem.dtype) // 2:
+            return f"groups of {widest} channels do not lie side by side in a vector of {simd.lanes(problem.dtype)}"
+        if problem.activation is not None and problem.activation[0] not in indirect.FUSED:
+            return f"activation {problem.activation[0]!r} is not applied in registers"
+        lines = math.prod(problem.kernel[:-1])
+        if problem.kernel[-1] > MOST_TAPS or lines > MOST_LINES:
+            return f"the kernel {problem.kernel} is larger than {MOST_TAPS} taps in a row or {MOST_LINES} rows"
+        return None
 
     def packed_bytes(self, problem: ConvProblem) -> int:
-        if in_place(problem):
-            return problem.co * len(geo.sweep(problem).taps) * problem.dtype.itemsize
-        return super().packed_bytes(problem)
+        return sum(phase.packed for phase in phases(problem)) * problem.dtype.itemsize
 
     def cost(self, problem: ConvProblem) -> float:
-        return seconds(problem) if in_place(problem) else super().cost(problem)
+        return 4e-6 + seconds(problem)
 
     def prepare(self, problem: ConvProblem, weight: np.ndarray) -> np.ndarray:
-        if not in_place(problem):
-            return super().prepare(problem, weight)
-        return np.ascontiguousarray(weight.reshape(problem.groups, -1).T).reshape(-1)  # taps, then channels
+        swept = geo.sweep(problem)
+        packed, at, values = aligned(sum(p.packed for p in phases(problem)), problem.dtype), 0, flat(weight)[0]
+        for phase in phases(problem):
+            vectors = -(-problem.groups * swept.result_channels // int(phase.shape[RESULTS]))
+            to = packed[at : at + phase.packed]
+            pack_weight(swept.source_channels, swept.kind)(
+                1, vectors, values, to, swept.fixed_header, phase.places, phase.shape
+            )
+            at += phase.packed
+        return packed
 
     def run(self, problem, packed, x, bias, residual, out, workspace):
-        if not in_place(problem):
-            super().run(problem, packed, x, bias, residual, out, workspace)
+        swept, at = geo.sweep(problem), 0
+        if out.strides[-1] != out.itemsize:
+            side_by_side = np.empty(out.shape, out.dtype)
+            self.run(problem, packed, x, bias, residual, side_by_side, workspace)
+            out[...] = side_by_side
             return
-        swept = geo.sweep(problem)
-        if x.strides[-1] != x.itemsize:
-            x = np.ascontiguousarray(x)
+        x, residual = (
+            a if a is None or a.strides[-1] == a.itemsize else np.ascontiguousarray(a) for a in (x, residual)
+        )
         given = geo.operands(problem, x, bias, residual, out)
-        items = problem.n * swept.rows
-        workers = min(jit.workers(seconds(problem)), max(items, 1))
-        correlate(swept.kind)(
-            workers, items, given.x, packed, given.bias, given.residual, given.out, given.header, swept.phases,
-            swept.taps, given.parameter, swept.row_count,
-        )  # fmt: skip
-
-
-@remembered
-def in_place(problem: ConvProblem) -> bool:
-    """Whether channels lie last in both arrays, one to one, and the taps fit into a list."""
-    one_to_one = problem.groups == problem.ci == problem.co
-    last = problem.layout_in == problem.layout_out == LAST
-    floats = problem.dtype.name in ("float32", "float64")
-    return one_to_one and last and floats and len(geo.sweep(problem).taps) <= MOST_TAPS
+        name = "" if problem.activation is None else problem.activation[0]
+        stride = int(swept.fixed_header[geo.STRIDE_W])
+        for phase in phases(problem):
+            kernel = correlate(
+                phase.positions, phase.taps, stride, phase.dilation, swept.source_channels, swept.result_channels,
+                swept.kind, name,
+            )  # fmt: skip
+            workers = min(jit.workers(seconds(problem)), max(phase.items, 1))
+            kernel(
+                workers, phase.items, given.x, packed[at : at + phase.packed], given.bias, given.residual, given.out,
+                given.header, phase.counts, phase.lines, phase.shape, given.parameter,
+            )  # fmt: skip
+            at += phase.packed
 
 
 @remembered
 def seconds(problem: ConvProblem) -> float:
-    """Estimate for one thread: 40 GF/s in float32 on whole vectors, and 0.4 us a row (3x3 on 32 to 960 channels)."""
-    swept, width = geo.sweep(problem), VECTORS * simd.lanes(problem.dtype)
-    padded = -(-problem.groups // width) * width / max(problem.groups, 1)
-    return 6e-6 + problem.flops * padded * problem.dtype.itemsize / 16e10 + problem.n * swept.rows * 4e-7
+    """Estimate for one thread: a tile 12 ns, and its products at half the peak."""
+    swept, total = geo.sweep(problem), 0.0
+    for phase in phases(problem):
+        tiles = phase.items / int(phase.shape[BLOCKS]) * -(-int(phase.counts[geo.COUNT_W]) // phase.positions)
+        vectors = -(-problem.groups * swept.result_channels // int(phase.shape[RESULTS]))
+        terms = len(phase.places) * swept.source_channels
+        total += tiles * vectors * (1.2e-8 + phase.positions * terms * 2.7e-10)
+    return total

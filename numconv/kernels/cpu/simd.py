@@ -376,12 +376,7 @@ def indirect_tile(rows: int, vectors: int, activation: str) -> Any:
             builder.branch(end)
 
             builder.position_at_end(last)
-            lane = ir.VectorType(i64, count)
-            bound = _splat(builder, lane, some)
-            masks = [
-                builder.icmp_signed("<", ir.Constant(lane, list(range(v * count, (v + 1) * count))), bound)
-                for v in range(vectors)
-            ]
+            masks = [_lane_mask(builder, count, some, v * count) for v in range(vectors)]
             added = [
                 _masked_load(builder, _at(builder, bias_at, number(v * count), vector), masks[v], zero, size)
                 for v in range(vectors)
@@ -440,14 +435,11 @@ def transpose(dtype: str) -> Any:
             i64 = ir.IntType(64)
             base = builder.gep(_data(context, builder, kinds[0], arguments[0]), [at])
             target = _data(context, builder, kinds[5], arguments[5])
-            numbers, zero = ir.VectorType(i64, n), _constant(vector, 0.0)
-            inside = builder.icmp_signed("<", ir.Constant(numbers, list(range(n))), _splat(builder, numbers, columns))
-            none = ir.Constant(inside.type, [0] * n)
+            zero = _constant(vector, 0.0)
             square = []
             for i in range(n):
                 row = builder.gep(base, [builder.mul(pitch, ir.Constant(i64, i))])
-                there = builder.icmp_signed("<", ir.Constant(i64, i), rows)
-                mask = builder.select(there, inside, none)
+                mask = _lane_mask(builder, n, columns, where=builder.icmp_signed("<", ir.Constant(i64, i), rows))
                 square.append(_masked_load(builder, builder.bitcast(row, vector.as_pointer()), mask, zero, size))
             half = n // 2
             while half:
@@ -514,10 +506,17 @@ def _both_sides(builder: Any, left: Any, right: Any, square: list[list[Any]]) ->
     return [list(row) for row in zip(*columns)]
 
 
-def _lane_mask(builder: Any, first: int, count: int, some: Any) -> Any:
-    """Which of the lanes numbered first, first + 1, ... are below `some`."""
-    kind = ir.VectorType(ir.IntType(64), count)
-    return builder.icmp_signed("<", ir.Constant(kind, list(range(first, first + count))), _splat(builder, kind, some))
+def _lane_mask(builder: Any, count: int, some: Any, first: int = 0, where: Any = None) -> Any:
+    """Which of the lanes numbered first, first + 1, ... are below `some`; none unless the condition `where` holds.
+
+    The condition enters through the number: a select between masks would become a branch.
+    """
+    kind, most = ir.VectorType(ir.IntType(32), count), ir.Constant(some.type, first + count)
+    some = builder.select(builder.icmp_signed("<", some, most), some, most)
+    if where is not None:
+        some = builder.select(where, some, ir.Constant(some.type, 0))
+    bound = _splat(builder, kind, builder.trunc(some, ir.IntType(32)))
+    return builder.icmp_signed("<", ir.Constant(kind, list(range(first, first + count))), bound)
 
 
 def transform(left: Any, right: Any) -> Any:
@@ -537,23 +536,22 @@ def transform(left: Any, right: Any) -> Any:
             vector = ir.VectorType(context.get_data_type(x.dtype), lanes(str(x.dtype)))
             source = builder.gep(_data(context, builder, kinds[0], arguments[0]), [at])
             target = builder.gep(_data(context, builder, kinds[5], arguments[5]), [to])
-            inside, zero = _lane_mask(builder, 0, vector.count, some), _constant(vector, 0.0)
-            none = ir.Constant(inside.type, [0] * vector.count)
+            zero, n = _constant(vector, 0.0), vector.count
             bounds = [builder.extract_value(span, k) for k in range(4)]
 
             def within(k: int, low: Any, high: Any) -> Any:
                 number = ir.Constant(i64, k)
                 return builder.and_(builder.icmp_signed(">=", number, low), builder.icmp_signed("<", number, high))
 
-            row_in = [within(i, *bounds[:2]) for i in range(len(left[0]))]
-            column_in = [builder.select(within(j, *bounds[2:]), inside, none) for j in range(len(right[0]))]
+            row_in = [_lane_mask(builder, n, i64(n), where=within(i, *bounds[:2])) for i in range(len(left[0]))]
+            column_in = [_lane_mask(builder, n, some, where=within(j, *bounds[2:])) for j in range(len(right[0]))]
 
             def place(pointer: Any, pair: Any, i: int, j: int) -> Any:
                 over = [builder.mul(builder.extract_value(pair, k), i64(n)) for k, n in enumerate((i, j))]
                 return _at(builder, pointer, builder.add(*over), vector)
 
             def read(i: int, j: int) -> Any:
-                mask = builder.select(row_in[i], column_in[j], none)
+                mask = builder.and_(row_in[i], column_in[j])
                 return _masked_load(builder, place(source, steps, i, j), mask, zero, size)
 
             square = [[read(i, j) for j in range(len(right[0]))] for i in range(len(left[0]))]
@@ -591,8 +589,7 @@ def transform_store(left: Any, right: Any, activation: str) -> Any:
                 for k, offset in ((0, values[1]), (3, values[4]), (5, values[6]), (9, values[10]), (13, i64(0)))
             )
             high, wide, some = (builder.extract_value(values[12], k) for k in range(3))
-            inside, zero = _lane_mask(builder, 0, vector.count, some), _constant(vector, 0.0)
-            none = ir.Constant(inside.type, [0] * vector.count)
+            inside, zero, n = _lane_mask(builder, vector.count, some), _constant(vector, 0.0), vector.count
             added = _masked_load(builder, builder.bitcast(bias_at, vector.as_pointer()), inside, zero, size)
             slope = _splat(builder, vector, builder.load(slope))
             with_residual = builder.icmp_signed("!=", values[7], i64(0))
@@ -606,11 +603,17 @@ def transform_store(left: Any, right: Any, activation: str) -> Any:
 
             across = len(right[0])
             square = [[read(i * across + j) for j in range(across)] for i in range(len(left[0]))]
+
+            def below(k: int, bound: Any, some: Any) -> Any:
+                return _lane_mask(builder, n, some, where=builder.icmp_signed("<", i64(k), bound))
+
+            column_in = [below(j, wide, some) for j in range(len(right))]
+            residual_in = _lane_mask(builder, n, i64(n), where=with_residual)
             for i, row in enumerate(_both_sides(builder, left, right, square)):
-                row_mask = builder.select(builder.icmp_signed("<", i64(i), high), inside, none)
+                row_in = below(i, high, i64(n))
                 for j, value in enumerate(row):
-                    mask = builder.select(builder.icmp_signed("<", i64(j), wide), row_mask, none)
-                    more_mask = builder.select(with_residual, mask, none)
+                    mask = builder.and_(row_in, column_in[j])
+                    more_mask = builder.and_(mask, residual_in)
                     extra = _masked_load(builder, place(more_at, values[8], i, j), more_mask, zero, size)
                     total = builder.fadd(builder.fadd(value, added), extra)
                     total = _activated(builder, activation, slope, total)
@@ -626,47 +629,130 @@ def transform_store(left: Any, right: Any, activation: str) -> Any:
     return transformed
 
 
-def channel_tile(positions: int, vectors: int) -> Any:
-    """Channels along the vectors, each by its own weight: `(w, x, xi, step, c, ci, taps, ti, count, first, some)`.
+def narrow_tile(
+    positions: int, taps: int, stride: int, dilation: int, sources: int, results: int, activation: str
+) -> Any:
+    """Narrow groups along the vectors: `positions` of a row, each source vector loaded once for all taps of a row.
 
-    c[ci + p width + j] += sum over k < count of w[taps[ti + 2 k + 1] + first + j] x[xi + taps[ti + 2 k] + p step + j]
-    for p < positions and j < some <= width: lanes from `some` on read nothing and add zero.
+    With `sources` channels in and `results` out of each group, lane j of a vector of results takes source lanes
+    j // results * sources + s. The function is `(lines, at, count, x, xi, step, span, some_in, w, wi, out, o,
+    out_step, bias, c, some, here, residual, q, more_step, mode, parameter)`: line k < count of the kernel reads the
+    source's row at x[xi + lines[at + 2 k]:], whose columns are `step` apart and there in span[0] <= column < span[1],
+    with the vectors of taps and sources at w[wi + lines[at + 2 k + 1]:]. With LAST in `mode` every column is there.
+    The results of the first `here` positions, in their first `some` lanes, become activation(sum + bias[c:]
+    (+ residual[q:])) at out[o:], `out_step` apart.
     """
+    columns = sorted({p * stride + k * dilation for p in range(positions) for k in range(taps)})
 
     @intrinsic
     def multiply_add(
-        typing: Any, w: Any, x: Any, xi: Any, step: Any, c: Any, ci: Any, taps: Any, ti: Any, count: Any, first: Any,
-        some: Any,
+        typing: Any, lines: Any, at: Any, count: Any, x: Any, xi: Any, step: Any, span: Any, some_in: Any, w: Any,
+        wi: Any, out: Any, o: Any, out_step: Any, bias: Any, c: Any, some: Any, here: Any, residual: Any, q: Any,
+        more_step: Any, mode: Any, parameter: Any,
     ) -> Any:  # fmt: skip
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            kinds, values = signature.args, arguments
-            vector = ir.VectorType(context.get_data_type(w.dtype), lanes(str(w.dtype)))
-            size, index, count = w.dtype.bitwidth // 8, values[2].type, vector.count
-            w0, x0, c0, pairs = (
-                builder.gep(_data(context, builder, kinds[k], values[k]), [at])
-                for k, at in ((0, values[9]), (1, values[2]), (4, values[5]), (6, values[7]))
-            )
-            zero, numbers = ir.Constant(vector, [0.0] * count), ir.VectorType(index, count)
-            lane = [ir.Constant(numbers, list(range(v * count, (v + 1) * count))) for v in range(vectors)]
-            masks = [builder.icmp_signed("<", number, _splat(builder, numbers, values[10])) for number in lane]
+        def generate(context: Any, caller: Any, signature: Any, arguments: Any) -> Any:
+            kinds, values = signature.args, list(arguments)
+            i64, size = ir.IntType(64), x.dtype.bitwidth // 8
+            vector = ir.VectorType(context.get_data_type(x.dtype), lanes(str(x.dtype)))
+            n, zero = vector.count, _constant(vector, 0.0)
+            places = [
+                caller.gep(_data(context, caller, kinds[k], values[k]), [offset])
+                for k, offset in (
+                    (0, values[1]), (3, values[4]), (8, values[9]), (10, values[11]), (13, values[14]),
+                    (17, values[18]), (21, i64(0)),
+                )
+            ]  # fmt: skip
+            numbers = [values[2], values[5], *(caller.extract_value(values[6], k) for k in range(2))]
+            numbers += [values[7], values[12], values[15], values[16], values[19], values[20]]
+            kind = ir.FunctionType(ir.VoidType(), [v.type for v in (*places, *numbers)])
+            function = ir.Function(caller.module, kind, caller.module.get_unique_name("narrow_tile"))
+            function.linkage = "internal"
+            function.attributes.add("noinline")
+            caller.call(function, [*places, *numbers])
+            lines_at, x_at, w_at, out_at, bias_at, more_at, slope_at = function.args[:7]
+            count, step, low, past, some_in, out_step, some, here, more_step, mode = function.args[7:]
+            builder = ir.IRBuilder(function.append_basic_block("start"))
+            inside, stored = _lane_mask(builder, n, some_in), _lane_mask(builder, n, some)
+            whole, edge, done = (builder.append_basic_block(name) for name in ("whole", "edge", "done"))
+            has_all = builder.icmp_signed("!=", builder.and_(mode, i64(LAST)), i64(0))
+            builder.cbranch(has_all, whole, edge)
 
-            def loads(pointer: Any) -> list[Any]:
-                at = [_at(builder, pointer, ir.Constant(index, v * count), vector) for v in range(vectors)]
-                return [_masked_load(builder, place, mask, zero, size) for place, mask in zip(at, masks)]
+            def sums_over_lines(block: Any, masks: list[Any]) -> tuple[list[Any], Any]:
+                """A loop over the kernel's lines with the sums in registers; gives them and its last block."""
+                entry = builder.block
+                loop, after = builder.append_basic_block("line"), builder.append_basic_block("line.done")
+                builder.cbranch(builder.icmp_signed(">", count, i64(0)), loop, after)
+                builder.position_at_end(loop)
+                line = builder.phi(i64)
+                sums = [builder.phi(vector) for _ in range(positions)]
+                totals = list(sums)
+                place = builder.gep(lines_at, [builder.mul(line, i64(2))])
+                row = builder.gep(x_at, [builder.load(place)])
+                weights_at = builder.gep(w_at, [builder.load(builder.gep(place, [i64(1)]))])
+                weights = [
+                    builder.load(_at(builder, weights_at, i64(k * n), vector), align=size)
+                    for k in range(taps * sources)
+                ]
+                for column, mask in zip(columns, masks):
+                    at_column = _at(builder, row, builder.mul(step, i64(column)), vector)
+                    source = _masked_load(builder, at_column, mask, zero, size)
+                    for s in range(sources):
+                        order = [j // results * sources + s if j // results * sources + s < n else 0 for j in range(n)]
+                        indices = ir.Constant(ir.VectorType(ir.IntType(32), n), order)
+                        factor = source if order == list(range(n)) else builder.shuffle_vector(source, source, indices)
+                        for p in range(positions):
+                            k, rest = divmod(column - p * stride, dilation)
+                            if rest == 0 and 0 <= k < taps:
+                                weight = weights[k * sources + s]
+                                totals[p] = _vector_fma(builder, vector, factor, weight, totals[p])
+                following = builder.add(line, i64(1))
+                builder.cbranch(builder.icmp_signed("<", following, count), loop, after)
+                line.add_incoming(i64(0), entry)
+                line.add_incoming(following, loop)
+                builder.position_at_end(after)
+                found = []
+                for phi, total in zip(sums, totals):
+                    phi.add_incoming(zero, entry)
+                    phi.add_incoming(total, loop)
+                    found.append(builder.phi(vector))
+                    found[-1].add_incoming(zero, entry)
+                    found[-1].add_incoming(total, loop)
+                builder.branch(done)
+                return found, after
 
-            def factors(step: Any) -> Any:
-                pair = builder.gep(pairs, [builder.mul(step, ir.Constant(index, 2))])
-                x_at = builder.gep(x0, [builder.load(pair)])
-                weights = loads(builder.gep(w0, [builder.load(builder.gep(pair, [ir.Constant(index, 1)]))]))
-                for p in range(positions):
-                    yield loads(builder.gep(x_at, [builder.mul(values[3], ir.Constant(index, p))])), weights
-
-            totals = _sum_in_registers(builder, vector, positions, vectors, values[8], factors)
-            _add_to_memory(builder, totals, c0, context.get_data_type(c.dtype), size)
+            builder.position_at_end(whole)
+            first, first_block = sums_over_lines(whole, [inside] * len(columns))
+            builder.position_at_end(edge)
+            masks = []
+            for column in columns:
+                there = builder.and_(
+                    builder.icmp_signed(">=", i64(column), low), builder.icmp_signed("<", i64(column), past)
+                )
+                masks.append(_lane_mask(builder, n, some_in, where=there))
+            second, second_block = sums_over_lines(edge, masks)
+            builder.position_at_end(done)
+            totals = []
+            for a, b in zip(first, second):
+                totals.append(builder.phi(vector))
+                totals[-1].add_incoming(a, first_block)
+                totals[-1].add_incoming(b, second_block)
+            added = _masked_load(builder, builder.bitcast(bias_at, vector.as_pointer()), stored, zero, size)
+            slope = _splat(builder, vector, builder.load(slope_at))
+            with_residual = builder.icmp_signed("!=", builder.and_(mode, i64(RESIDUAL)), i64(0))
+            residual_in = _lane_mask(builder, n, i64(n), where=with_residual)
+            for p, total in enumerate(totals):
+                mask = _lane_mask(builder, n, some, where=builder.icmp_signed("<", i64(p), here))
+                more = _at(builder, more_at, builder.mul(more_step, i64(p)), vector)
+                extra = _masked_load(builder, more, builder.and_(residual_in, mask), zero, size)
+                value = _activated(builder, activation, slope, builder.fadd(builder.fadd(total, added), extra))
+                _masked_store(builder, value, _at(builder, out_at, builder.mul(out_step, i64(p)), vector), mask, size)
+            builder.ret_void()
             return context.get_dummy_value()
 
         i = types.intp
-        return types.void(w, x, i, i, c, i, taps, i, i, i, i), generate
+        return types.void(
+            lines, i, i, x, i, i, types.UniTuple(i, 2), i, w, i, out, i, i, bias, i, i, i, residual, i, i, i, parameter
+        ), generate  # fmt: skip
 
     return multiply_add
 
