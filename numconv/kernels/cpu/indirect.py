@@ -24,8 +24,7 @@ import numpy as np
 from numconv.algorithm import Algorithm
 from numconv.kernels.cpu import jit, layout, simd
 from numconv.kernels.cpu import sweep as geo
-from numconv.kernels.cpu.memory import aligned, flat
-from numconv.kernels.cpu.packing import pack_weight
+from numconv.kernels.cpu.packing import pack, packed_size
 from numconv.problem import LAST, ConvProblem, accumulator_dtype, remembered
 
 STEPS = 256  # terms added in registers before they join the sums in memory
@@ -221,7 +220,6 @@ class Blocking(NamedTuple):
     sums: int  # for each worker
     addresses: int  # for each worker
     laid: int  # numbers of the laid-out source
-    packed: int  # numbers of the packed weight
     zeros: np.ndarray
     seconds: float  # estimate for one thread
 
@@ -235,6 +233,12 @@ def tile_vectors(channels: int, dtype: np.dtype) -> int:
     """Vectors of a tile: 2, 3 where that wastes less, 1 for few channels. Depends on the weights alone."""
     lanes = simd.lanes(dtype)
     return min((2, 3, 1), key=lambda v: -(-channels // (v * lanes)) * v * {1: 1.25, 2: 1, 3: 1.02}[v])
+
+
+def tile_width(problem: ConvProblem) -> int:
+    """Channels of a tile."""
+    dtype = accumulator_dtype(problem.dtype)
+    return tile_vectors(geo.sweep(problem).result_channels, dtype) * simd.lanes(dtype)
 
 
 def tile_rows(positions: list[int], vectors: int) -> int:
@@ -300,7 +304,7 @@ def blocking(problem: ConvProblem) -> Blocking:
         rows, vectors, in_place, table, phases, taps, depth, items(),
         0 if one_sum else position_tiles * channel_tiles * rows * width,
         position_tiles * (record + 1), laid_out,
-        problem.groups * all_tiles * width * len(taps) * depth, np.zeros(depth, dtype), seconds,
+        np.zeros(depth, dtype), seconds,
     )  # fmt: skip
 
 
@@ -333,19 +337,13 @@ class Indirect(Algorithm):
         return blocking(problem).items
 
     def packed_bytes(self, problem: ConvProblem) -> int:
-        return blocking(problem).packed * accumulator_dtype(problem.dtype).itemsize
+        return packed_size(problem, tile_width(problem)) * accumulator_dtype(problem.dtype).itemsize
 
     def cost(self, problem: ConvProblem) -> float:
         return 4e-6 + blocking(problem).seconds
 
     def prepare(self, problem: ConvProblem, weight: np.ndarray) -> np.ndarray:
-        cut, swept = blocking(problem), geo.sweep(problem)
-        packed, width = aligned(cut.packed, swept.accumulator), cut.vectors * simd.lanes(swept.accumulator)
-        items = problem.groups * -(-swept.result_channels // width)
-        workers = min(jit.workers(cut.packed * 1e-9), max(items, 1))
-        kernel = pack_weight(width, swept.half)
-        kernel(workers, items, flat(weight)[0], packed, swept.fixed_header, swept.phases, swept.taps)
-        return packed
+        return pack(problem, weight, tile_width(problem))
 
     def run(self, problem, packed, x, bias, residual, out, workspace):
         fused = fuses(problem) and out.strides[-1] == out.itemsize

@@ -73,30 +73,36 @@ def pack_weight(m_h, m_w, vectors, dtype, half):
     width = vectors * lanes
     left, right = matrices(m_h)[1], matrices(m_w)[1]
     high, wide, places = len(left[0]), len(right[0]), len(left) * len(right)
-    load, write, square = simd.load(half), simd.store(0), simd.stack(high * wide * lanes, dtype)
-    transform = simd.transform(left, right)
+    across, all_taps = len(right), high * wide
+    load, write, square = simd.load(half), simd.store(0), simd.stack(all_taps * lanes, dtype)
+    transform, turn, turned = simd.transform(left, right), simd.transpose(dtype), simd.stack(lanes * lanes, dtype)
+    move, fill = simd.move(dtype), simd.fill()
 
     def body(start, stop, worker, weight, packed, header, taps):
-        taps_of = square()
-        channels, sources, depth = header[geo.R], header[geo.S], len(taps) // (high * wide)
-        tiles = -(-channels // width)
+        taps_of, block = square(), turned()
+        channels, sources, depth = header[geo.R], header[geo.S], len(taps) // all_taps
+        over_r, tiles = header[geo.WEIGHT_R], -(-channels // width)
         pitch = depth * sources * width
         for item in range(start, stop):
             rest, s = divmod(item, sources)
             g, tile = divmod(rest, tiles)
-            at = g * header[geo.WEIGHT_G] + tile * width * header[geo.WEIGHT_R] + s * header[geo.WEIGHT_S]
-            for d in range(depth):
-                to = ((g * tiles + tile) * places * depth + d) * sources * width + s * width
-                for v in range(0, width, lanes):
-                    some = max(min(lanes, channels - tile * width - v), 0)
-                    for k in range(high * wide):
-                        tap = at + taps[d * high * wide + k]
-                        for r in range(some):
-                            write(taps_of, k * lanes + r, load(weight, tap + (v + r) * header[geo.WEIGHT_R]))
-                        for r in range(some, lanes):
-                            write(taps_of, k * lanes + r, 0)
+            at = g * header[geo.WEIGHT_G] + tile * width * over_r + s * header[geo.WEIGHT_S]
+            for v in range(0, width, lanes):
+                some = max(min(lanes, channels - tile * width - v), 0)
+                if half == 0 and len(taps) <= lanes:  # all taps of a channel lie in one vector
+                    turn(weight, at + v * over_r, over_r, some, len(taps), block)
+                for d in range(depth):
+                    to = ((g * tiles + tile) * places * depth + d) * sources * width + s * width
+                    for k in range(all_taps):
+                        tap = taps[d * all_taps + k]
+                        if half == 0 and len(taps) <= lanes:
+                            move(taps_of, k * lanes, block, tap * lanes, 0, lanes, lanes)
+                        else:
+                            fill(taps_of, k * lanes, (k + 1) * lanes, 0)
+                            for r in range(some):
+                                write(taps_of, k * lanes + r, load(weight, at + tap + (v + r) * over_r))
                     steps = (wide * lanes, lanes)
-                    transform(taps_of, 0, steps, (0, high, 0, wide), lanes, packed, to + v, (len(right) * pitch, pitch))
+                    transform(taps_of, 0, steps, (0, high, 0, wide), lanes, packed, to + v, (across * pitch, pitch))
 
     return body
 
