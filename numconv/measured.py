@@ -22,7 +22,7 @@ from numconv.options import get_num_threads
 
 try:
     import fcntl
-except ImportError:  # Windows: of two processes that write at the same moment, one may be forgotten
+except ImportError:  # Windows: of two that write at the same moment, one may be forgotten
     fcntl = None  # type: ignore[assignment]
 
 TUNED, MACHINE = "tuned.json", "machine.json"
@@ -75,7 +75,6 @@ class _Read(NamedTuple):
     entries: dict[str, Any]
 
 
-_lock = threading.Lock()
 _read: dict[str, _Read] = {}  # by path
 _unwritten: dict[str, dict[str, Any]] = {}  # by path
 
@@ -112,7 +111,7 @@ def keep(name: str, added: dict[str, Any]) -> str:
         if os.environ.get("NUMCONV_CACHE") == "0":
             raise OSError("switched off by NUMCONV_CACHE=0")
         os.makedirs(place(), mode=0o700, exist_ok=True)
-        with _lock, _alone(place()):
+        with _alone(place()):
             _replace(path, _parsed(path) | added)
     except OSError as error:
         _unwritten[path] = _unwritten.get(path, {}) | added
@@ -122,7 +121,7 @@ def keep(name: str, added: dict[str, Any]) -> str:
 
 @contextlib.contextmanager
 def _alone(folder: str) -> Iterator[None]:
-    """Keep other processes from writing into the folder meanwhile, where the file system can."""
+    """Keep other threads and processes from writing into the folder meanwhile, where the system can."""
     if fcntl is None:
         yield
         return
@@ -132,6 +131,8 @@ def _alone(folder: str) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_UN)  # a child forked meanwhile would hold it on
         os.close(descriptor)
 
 
@@ -139,7 +140,7 @@ def _replace(path: str, content: dict[str, Any]) -> None:
     """Write a file of which others see all or nothing."""
     import json
 
-    temporary = f"{path}.{os.getpid()}.tmp"
+    temporary = f"{path}.{os.getpid()}.{threading.get_ident()}.tmp"
     try:
         with open(temporary, "w", encoding="utf-8") as file:
             json.dump(content, file, indent=1)

@@ -3,13 +3,12 @@
 import json
 import subprocess
 from dataclasses import fields, replace
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from passes import LAYOUTS, arranged, arrays_like, call, cases_of, error, question
-from processes import command, run
+from processes import REPOSITORY, command, run
 
 import numconv as nc
 from numconv import measured
@@ -409,21 +408,25 @@ def test_writing_keeps_what_others_wrote(kept, asked):
     assert [path.name for path in file.parent.iterdir()] == ["tuned.json"]
 
 
-def test_processes_that_write_at_once_lose_nothing(tmp_path):
+def test_threads_and_processes_that_write_at_once_lose_nothing(tmp_path):
     code = """
-import json, sys
+from concurrent.futures import ThreadPoolExecutor
 from numconv import measured
-for i in range(40):
-    assert not measured.keep("tuned.json", {f"{NAME} {i}": {"x": list(range(50))}})
-    assert f"{NAME} {i}" in measured.entries("tuned.json")
+
+def write(thread):
+    for i in range(20):
+        name = f"{NAME} {thread} {i}"
+        assert not measured.keep("tuned.json", {name: {"x": list(range(50))}})
+        assert name in measured.entries("tuned.json")
+
+with ThreadPoolExecutor() as pool:
+    list(pool.map(write, range(2)))
 """
     started = []
     for name in range(3):
-        (tmp_path / f"code{name}.py").write_text(f"NAME = {name}\n{code}")
-        repository = Path(__file__).parents[1]
-        started.append(
-            subprocess.Popen(**command(tmp_path / f"code{name}.py", repository, NUMCONV_CACHE_DIR=str(tmp_path / "c")))
-        )
+        path = tmp_path / f"code{name}.py"
+        path.write_text(f"NAME = {name}\n{code}")
+        started.append(subprocess.Popen(**command(path, REPOSITORY, NUMCONV_CACHE_DIR=str(tmp_path / "c"))))
     for process in started:
         output, _ = process.communicate(timeout=120)
         assert process.returncode == 0, output
