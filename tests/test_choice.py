@@ -460,10 +460,24 @@ def test_explain_says_what_was_measured(paced, asked, capsys):
     assert before.algorithm == "paced1" and before.measured == {} and "measured and" not in str(before)
     nc.tune("conv2d", x, weight, best_of=2)
     explanation = nc.explain("conv2d", x, weight, algorithm="tuned")
-    assert explanation.algorithm == "paced2" and explanation.measured["paced1"] == pytest.approx((0, 2e-3), abs=1e-5)
+    assert (explanation.algorithm, explanation.planned) == ("paced2", "paced2") and explanation.measured[
+        "paced1"
+    ] == pytest.approx((0, 2e-3), abs=1e-5)
     (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("-> paced2"))
     assert "1.0010 ms measured and 0.5010 ms to pack" in line
     assert nc.explain("conv2d", x, weight).algorithm == "paced1"
+
+
+def test_explain_names_what_a_plan_takes(paced, asked):
+    _, x, weight = asked
+    _, (packs, _) = paced((5e-3, 1e-3), (0, 2e-3))
+    packs.packing = lambda problem: 1e-9
+    explanation = nc.explain("conv2d", x, weight)
+    assert (explanation.algorithm, explanation.planned) == ("paced2", "paced1")
+    assert nc.plan("conv2d", x.shape, weight).algorithm == "paced1" and (nc.conv2d(x, weight) == 2).all()
+    assert "packs the weight once, takes paced1" in str(explanation)
+    gradient = nc.explain("conv2d_input", x, weight)
+    assert gradient.planned == gradient.algorithm and "a plan" not in str(gradient)
 
 
 def test_explain_gives_reasons_of_the_weight(registry, folder, asked):

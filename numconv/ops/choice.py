@@ -47,20 +47,24 @@ class Explanation:
     ----------
     problem : ConvProblem or PoolProblem
     algorithm : str
-        Name of the one that runs.
+        Name of the one that runs in a functional call, which packs the weight each time.
+    planned : str
+        Name of the one that a plan takes, whose weight is packed beforehand; the same of gradients and poolings.
     rejected : dict
         A sentence for each name that is not chosen automatically.
     estimated : dict
-        Seconds on one thread for each of the others.
+        Seconds of a functional call on one thread for each of the others.
     measured : dict
         (prepare, run) in seconds for each that `tune` timed, with the present number of threads.
     floor : float or None
         The least seconds that the machine allows direct summation; None where its ceilings were not measured.
     """
 
-    def __init__(self, problem: Any, rows: list[tuple[Algorithm, float, str | None]], chosen: str) -> None:
+    def __init__(self, problem: Any, weight: np.ndarray | None, name: str) -> None:
+        rows = candidates(problem, weight=weight)
         self.problem = problem
-        self.algorithm = chosen
+        self.algorithm = select(problem, name, weight=weight).name
+        self.planned = select(problem, name, packed=_planned(problem), weight=weight).name
         self.rejected = {a.name: reason for a, _, reason in rows if reason is not None}
         self.estimated = {a.name: cost for a, cost, reason in rows if reason is None}
         self.measured = measured.times(problem)
@@ -73,8 +77,10 @@ class Explanation:
         for algorithm in self._algorithms:
             name = algorithm.name
             mark = "->" if name == self.algorithm else "  "
-            lines.append(f"{mark} {name:11s} {self._said(algorithm)}")
-        return "\n".join([*lines, f"   {'floor':11s} {self._floor_said()}"])
+            lines.append(f"{mark} {name:12s} {self._said(algorithm)}")
+        if self.planned != self.algorithm:
+            lines.append(f"   a plan, which packs the weight once, takes {self.planned}")
+        return "\n".join([*lines, f"   {'floor':12s} {self._floor_said()}"])
 
     def _said(self, algorithm: Algorithm) -> str:
         """What is known of one candidate."""
@@ -130,7 +136,7 @@ class Tuning:
         lines = [f"{_title(self.problem)}, on {_threads()}"]
         for name in sorted(self.times, key=lambda name: self.times[name].run):
             prepare, run = self.times[name]
-            said = f"{name:11s} {_ms(run)} to run, {_ms(prepare)} to pack, {_ms(self.estimated[name])} estimated"
+            said = f"{name:12s} {_ms(run)} to run, {_ms(prepare)} to pack, {_ms(self.estimated[name])} estimated"
             lines.append(f"{'->' if name == self.algorithm else '  '} {said}")
         if self.in_calls != self.algorithm:
             lines.append(f"   calls, which pack the weight each time, take {self.in_calls}")
@@ -180,7 +186,7 @@ def explain(operation: str, x: Any, weight: Any = None, bias: Any = None, **argu
         raise TypeError(f"weight and bias must be left out for {operation}: name its options, such as kernel_size")
     else:
         problem, values = pool_problem(operation, as_array("x", x), **arguments), None
-    explanation = Explanation(problem, candidates(problem, weight=values), select(problem, name, weight=values).name)
+    explanation = Explanation(problem, values, name)
     print(explanation)
     return explanation
 
@@ -281,9 +287,9 @@ def _timed(call: _Call, entries: list[Algorithm], seconds: float) -> dict[str, T
     return best
 
 
-def _planned(problem: ConvProblem) -> bool:
+def _planned(problem: ConvProblem | PoolProblem) -> bool:
     """Whether it may be asked of a plan, whose weight is packed beforehand."""
-    return not problem.operation.endswith(("_input", "_weight"))
+    return isinstance(problem, ConvProblem) and not problem.operation.endswith(("_input", "_weight"))
 
 
 def _call(operation: str, x: Any, weight: Any, bias: Any, arguments: dict[str, Any]) -> _Call:
