@@ -164,6 +164,9 @@ CONV = (
     _conv("rank_1_7x7", "rank1", (2, 1, 8, 70), 1, 7, padding=3),
     _conv("rank_1_depthwise", "rank1 depthwise strided", (1, 3, 21, 13), 3, (6, 5), (2, 3), ((2, 3), (1, 4)), groups=3),
     _conv("rank_1_dilated", "rank1 dilated", (1, 1, 27, 18), 1, (5, 6), (1, 2), (4, 9), (3, 2)),
+    # as many taps as transforms are for
+    _conv("long_1d", "long", (2, 2, 300), 3, 140, padding=((20, 100),)),
+    _conv("large_2d", "long", (1, 2, 19, 37), 2, (12, 15), padding=(7, 3), groups=2),
     # degenerate
     _conv("one_pixel", "pixel", (1, 1, 1, 1), 1, 1),
     _conv("one_pixel_padded", "pixel padding", (2, 3, 1, 1), 4, 3, padding=1),
@@ -208,6 +211,8 @@ CONV = (
     _transposed("transposed_rank_1", "rank1 depthwise", (1, 2, 5, 8), 2, (7, 6), (2, 1), ((1, 2), (2, 0)), groups=2),
     _transposed("transposed_pixel", "pixel", (1, 17, 1, 1), 8, 4),
     _transposed("transposed_no_images", "empty", (0, 3, 4, 5), 2, 3, 2),
+    _transposed("transposed_long_1d", "long", (2, 3, 90), 2, 40, padding=((7, 20),)),
+    _transposed("transposed_3d_unit", "", (1, 2, 3, 4, 5), 3, (2, 3, 2), 1, (0, 1, 0)),
     _transposed("transposed_1d", "", (2, 4, 17), 5, 6, 3, ((2, 1),)),
     _transposed("transposed_3d", "", (1, 3, 3, 4, 5), 4, (2, 3, 2), (1, 2, 2), (0, 1, 0), (0, 1, 0)),
     _transposed("transposed_3d_depthwise", "depthwise", (2, 9, 2, 3, 4), 9, 3, 2, 1, groups=9),

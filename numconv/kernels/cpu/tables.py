@@ -6,6 +6,7 @@ from numconv.algorithm import Algorithm
 from numconv.kernels.cpu import average_direct, average_pooling, max_direct, max_pooling
 from numconv.kernels.cpu.depthwise import Depthwise
 from numconv.kernels.cpu.direct import Direct, DirectWeight
+from numconv.kernels.cpu.fft import Fft
 from numconv.kernels.cpu.im2col import Im2col
 from numconv.kernels.cpu.im2col_weight import Im2colWeight
 from numconv.kernels.cpu.indirect import Indirect
@@ -16,7 +17,7 @@ from numconv.kernels.cpu.strip import Strip
 from numconv.kernels.cpu.unpooling import MaxGradient, Unpool, UnpoolGradient
 from numconv.kernels.cpu.winograd import Winograd
 
-_SWEPT: tuple[Algorithm, ...] = (Depthwise(), Winograd(4), Winograd(2), Indirect(), Strip(), Im2col(), Direct())
+_SWEPT: tuple[Algorithm, ...] = (Depthwise(), Winograd(4), Winograd(2), Indirect(), Fft(), Strip(), Im2col(), Direct())
 _WEIGHT: tuple[Algorithm, ...] = (Im2colWeight(), DirectWeight())
 
 TABLES: dict[str, tuple[Algorithm, ...]] = {}
