@@ -24,6 +24,7 @@ import numpy as np
 from numconv.algorithm import Algorithm
 from numconv.kernels.cpu import jit, layout, simd
 from numconv.kernels.cpu import sweep as geo
+from numconv.kernels.cpu.memory import whole_lines
 from numconv.kernels.cpu.packing import pack, packed_size
 from numconv.problem import LAST, ConvProblem, accumulator_dtype, remembered
 
@@ -327,11 +328,11 @@ class Indirect(Algorithm):
         return None
 
     def shared_bytes(self, problem: ConvProblem) -> int:
-        return blocking(problem).laid * accumulator_dtype(problem.dtype).itemsize
+        return whole_lines(blocking(problem).laid * accumulator_dtype(problem.dtype).itemsize)
 
     def worker_bytes(self, problem: ConvProblem) -> int:
         cut = blocking(problem)
-        return cut.sums * accumulator_dtype(problem.dtype).itemsize + cut.addresses * 8
+        return whole_lines(cut.sums * accumulator_dtype(problem.dtype).itemsize) + cut.addresses * 8
 
     def items(self, problem: ConvProblem) -> int:
         return blocking(problem).items
@@ -353,9 +354,9 @@ class Indirect(Algorithm):
         if cut.in_place and x.strides[-1] != x.itemsize:
             x = np.ascontiguousarray(x)
         given = geo.operands(problem, x, bias, residual, out)
-        laid = cut.laid * swept.accumulator.itemsize
+        laid, size = self.shared_bytes(problem), swept.accumulator.itemsize
         if not cut.in_place:
-            given = layout.laid(problem, given, workspace[:laid].view(swept.accumulator))
+            given = layout.laid(problem, given, workspace[: cut.laid * size].view(swept.accumulator))
             given.header[geo.S] = cut.depth
         workers = (workspace.size - laid) // self.worker_bytes(problem)
         workers = min(jit.workers(cut.seconds), workers, max(cut.items, 1))

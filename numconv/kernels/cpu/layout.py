@@ -154,3 +154,20 @@ def laid(problem: ConvProblem, given: geo.Operands, memory: np.ndarray) -> geo.O
     header[geo.SOURCE_D : geo.SOURCE_W + 1] = framed.header[geo.SOURCE_D : geo.SOURCE_W + 1]
     header[geo.X_N : geo.X_0 + 1] = framed.header[geo.X_N : geo.X_0 + 1]
     return given._replace(x=memory, header=header)
+
+
+def lay_out_result(problem: ConvProblem, result: np.ndarray, header: np.ndarray, memory: np.ndarray) -> None:
+    """Lay out the array that the header's OUT fields describe, and have them describe it in `memory`."""
+    swept = geo.sweep(problem)
+    extents = [int(c) for c in swept.phases[0, geo.COUNT_D : geo.COUNT_W + 1]]
+    of_result = header.copy()
+    of_result[geo.X_N : geo.X_0 + 1] = header[geo.OUT_N : geo.OUT_0 + 1]
+    of_result[geo.S] = header[geo.R]
+    of_result[geo.SOURCE_D : geo.SOURCE_W + 1] = extents
+    rows = problem.n * extents[0] * extents[1]
+    workers = min(jit.workers(memory.size * 3e-10), max(rows, 1))
+    table = np.array([0, 0, 0, *extents], np.int64)
+    lay_out(swept.kind, swept.half)(workers, rows, result, memory, of_result, table)
+    channels = problem.groups * swept.result_channels
+    strides = [math.prod(extents[a:]) * channels for a in range(4)]
+    header[geo.OUT_N : geo.OUT_0 + 1] = strides[0], 1, *strides[1:], 0

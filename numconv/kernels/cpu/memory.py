@@ -65,3 +65,8 @@ def aligned(count: int, dtype: Any) -> np.ndarray:
     raw = np.empty(count * dtype.itemsize + 64, np.uint8)
     skip = -raw.__array_interface__["data"][0] % 64
     return raw[skip : skip + count * dtype.itemsize].view(dtype)
+
+
+def whole_lines(size: int) -> int:
+    """Bytes rounded up to whole cache lines, so that what follows in a workspace is aligned."""
+    return -(-size // 64) * 64

@@ -408,6 +408,95 @@ def indirect_tile(rows: int, vectors: int, activation: str) -> Any:
     return multiply_add
 
 
+def outer_tile(rows: int, vectors: int) -> Any:
+    """Sums of outer products of two arrays read in place: `(lines, at, count, x, x_step, y, y_step, some, sums, s)`.
+
+    sums[s + r width + j] += sum over lines l < count, k < length(l) of  X(l)[x + k x_step + r] Y(l)[y + k y_step + j]
+    for r < rows and j < some <= width. A line is three numbers of lines[at:]: the addresses of X and Y, and its length.
+    The sums are float64, the products are added in the arrays' dtype, which is that of `kind`.
+    """
+
+    @intrinsic
+    def multiply_add(
+        typing: Any, kind: Any, lines: Any, at: Any, count: Any, x: Any, x_step: Any, y: Any, y_step: Any, some: Any,
+        sums: Any, s: Any,
+    ) -> Any:  # fmt: skip
+        def generate(context: Any, caller: Any, signature: Any, arguments: Any) -> Any:
+            kinds, values = signature.args, arguments
+            i64, element, size = ir.IntType(64), context.get_data_type(kind.dtype), kind.dtype.bitwidth // 8
+            vector = ir.VectorType(element, lanes(str(kind.dtype)))
+            n, zero = vector.count, _constant(vector, 0.0)
+            places = [
+                caller.gep(_data(context, caller, kinds[k], values[k]), [offset])
+                for k, offset in ((1, values[2]), (9, values[10]))
+            ]
+            function_kind = ir.FunctionType(ir.VoidType(), [v.type for v in (*places, *values[3:9])])
+            function = ir.Function(caller.module, function_kind, caller.module.get_unique_name("outer_tile"))
+            function.linkage = "internal"
+            function.attributes.add("noinline")
+            caller.call(function, [*places, *values[3:9]])
+            lines_at, sums_at, count, x, x_step, y, y_step, some = function.args
+            builder = ir.IRBuilder(function.append_basic_block("start"))
+            masks = [_lane_mask(builder, n, some, v * n) for v in range(vectors)]
+            grid = range(rows * vectors)
+            entry = builder.block
+            line_loop, loop, line_done, done = (
+                builder.append_basic_block(name) for name in ("line", "step", "line.done", "done")
+            )
+            builder.cbranch(builder.icmp_signed(">", count, i64(0)), line_loop, done)
+            builder.position_at_end(line_loop)
+            line = builder.phi(i64)
+            carried = [builder.phi(vector) for _ in grid]
+            place = builder.gep(lines_at, [builder.mul(line, i64(3))])
+            first_x, first_y, length = (builder.load(builder.gep(place, [i64(k)])) for k in range(3))
+            pointers = [
+                builder.gep(builder.inttoptr(address, element.as_pointer()), [offset])
+                for address, offset in ((first_x, x), (first_y, y))
+            ]
+            builder.branch(loop)
+            builder.position_at_end(loop)
+            k, at_x, at_y = builder.phi(i64), builder.phi(pointers[0].type), builder.phi(pointers[1].type)
+            running = [builder.phi(vector) for _ in grid]
+            operands = [
+                _masked_load(builder, _at(builder, at_y, i64(v * n), vector), masks[v], zero, size)
+                for v in range(vectors)
+            ]
+            following = []
+            for r in range(rows):
+                splat = _splat(builder, vector, builder.load(builder.gep(at_x, [i64(r)])))
+                following += [
+                    _vector_fma(builder, vector, splat, operand, running[r * vectors + v])
+                    for v, operand in enumerate(operands)
+                ]
+            next_k, next_x, next_y = builder.add(k, i64(1)), builder.gep(at_x, [x_step]), builder.gep(at_y, [y_step])
+            next_line = builder.add(line, i64(1))
+            builder.cbranch(builder.icmp_signed("<", next_k, length), loop, line_done)
+            builder.position_at_end(line_done)
+            builder.cbranch(builder.icmp_signed("<", next_line, count), line_loop, done)
+            builder.position_at_end(done)
+            totals = [builder.phi(vector) for _ in grid]
+            line.add_incoming(i64(0), entry)
+            line.add_incoming(next_line, line_done)
+            for phi, start, again in ((k, i64(0), next_k), (at_x, pointers[0], next_x), (at_y, pointers[1], next_y)):
+                phi.add_incoming(start, line_loop)
+                phi.add_incoming(again, loop)
+            for outer, inner, total, new in zip(carried, running, totals, following):
+                outer.add_incoming(zero, entry)
+                outer.add_incoming(new, line_done)
+                inner.add_incoming(outer, line_loop)
+                inner.add_incoming(new, loop)
+                total.add_incoming(zero, entry)
+                total.add_incoming(new, line_done)
+            _add_to_memory(builder, [totals], sums_at, ir.DoubleType(), 8)
+            builder.ret_void()
+            return context.get_dummy_value()
+
+        i = types.intp
+        return types.void(kind, lines, i, i, i, i, i, i, i, sums, i), generate
+
+    return multiply_add
+
+
 @intrinsic
 def address(typing: Any, array: Any, i: Any) -> Any:
     """The address of array[i]."""

@@ -11,6 +11,7 @@ from numconv.kernels.cpu.im2col import Im2col
 from numconv.kernels.cpu.im2col_weight import Im2colWeight
 from numconv.kernels.cpu.indirect import Indirect
 from numconv.kernels.cpu.lp_gradient import LpGradient
+from numconv.kernels.cpu.outer_weight import OuterWeight
 from numconv.kernels.cpu.pooling import PoolAlgorithm
 from numconv.kernels.cpu.separable import Separable
 from numconv.kernels.cpu.strip import Strip
@@ -18,7 +19,7 @@ from numconv.kernels.cpu.unpooling import MaxGradient, Unpool, UnpoolGradient
 from numconv.kernels.cpu.winograd import Winograd
 
 _SWEPT: tuple[Algorithm, ...] = (Depthwise(), Winograd(4), Winograd(2), Indirect(), Fft(), Strip(), Im2col(), Direct())
-_WEIGHT: tuple[Algorithm, ...] = (Im2colWeight(), DirectWeight())
+_WEIGHT: tuple[Algorithm, ...] = (OuterWeight(), Im2colWeight(), DirectWeight())
 
 TABLES: dict[str, tuple[Algorithm, ...]] = {}
 for _n in (1, 2, 3):

@@ -30,7 +30,7 @@ import numpy as np
 from numconv.algorithm import Algorithm
 from numconv.kernels.cpu import indirect, jit, layout, simd
 from numconv.kernels.cpu import sweep as geo
-from numconv.kernels.cpu.memory import aligned, flat
+from numconv.kernels.cpu.memory import aligned, flat, whole_lines
 from numconv.options import available_cores
 from numconv.problem import LAST, ConvProblem, accumulator_dtype, remembered
 
@@ -292,43 +292,37 @@ def _blocking(problem: ConvProblem, m: int) -> Blocking:
     step = int(swept.fixed_header[geo.STRIDE_D])
     images = problem.n * problem.groups
 
+    factor, sizes_of = places / 36 * dtype.itemsize / 4, (deep, len(starts_h), len(starts_w))
+
+    @functools.cache
+    def item_seconds(d: int, h: int, w: int, parts: int) -> float:
+        """A vector's square 40 ns in and 35 ns out, products at 240 GF/s, weights from the third level at 120 GB/s."""
+        tiles, slices = d * h * w, ((d - 1) * step + reach + 1) * h * w
+        rows = indirect.tile_rows([tiles], vectors)
+        products = -(-tiles // rows) * (rows + 0.4) * kernel[0] * padded * width * places / 120e9 * dtype.itemsize / 4
+        stream = places * kernel[0] * sources * width * dtype.itemsize / 1.2e11
+        squares = slices * padded / lanes * 40e-9 * factor
+        return squares + -(-all_tiles // parts) * (products + stream + tiles * vectors * 35e-9 * factor) + 5e-7
+
     def seconds_of(group: tuple[int, int, int], parts: int) -> tuple[float, float]:
-        """(of the busiest core, of all): a vector's square 40 ns in and 35 ns out, products at 240 GF/s."""
-        factor = places / 36 * dtype.itemsize / 4
-        axes = [[min(g, n - i) for i in range(0, n, g)] for g, n in zip(group, (deep, len(starts_h), len(starts_w)))]
-        loads = []
-        for d in axes[0]:
-            for h in axes[1]:
-                for w in axes[2]:
-                    tiles, slices = d * h * w, ((d - 1) * step + reach + 1) * h * w
-                    rows = indirect.tile_rows([tiles], vectors)
-                    done = -(-tiles // rows) * (rows + 0.4) * kernel[0] * padded * width * places / 120e9
-                    stream = (
-                        places * kernel[0] * sources * width * dtype.itemsize / 1.2e11
-                    )  # weights from the third level
-                    out = tiles * vectors * 35e-9 * factor
-                    into = slices * padded / lanes * 40e-9 * factor
-                    loads.append(into + -(-all_tiles // parts) * (done * dtype.itemsize / 4 + stream + out) + 5e-7)
-        count = len(loads) * images * parts
-        if count > 64 * cores:
-            return sum(loads) * images * parts / cores, sum(loads) * images * parts
-        every = loads * (images * parts)
-        bounds = [k * count // cores for k in range(cores + 1)]
+        """(of the busiest core, of all)."""
+        axes = [[min(g, n - i) for i in range(0, n, g)] for g, n in zip(group, sizes_of)]
+        if math.prod(map(len, axes)) * images * parts > 64 * cores:
+            total = math.prod(map(len, axes)) * images * parts * item_seconds(*group, parts)
+            return total / cores, total
+        every = [item_seconds(*extents, parts) for extents in itertools.product(*axes)] * (images * parts)
+        bounds = [k * len(every) // cores for k in range(cores + 1)]
         return max(sum(every[a:b]) for a, b in itertools.pairwise(bounds)), sum(every)
 
     cores = available_cores()
     room = max(SQUARES * 4 // dtype.itemsize // (places * padded), 8)
     groups = []
-    for over_w in range(1, len(starts_w) + 1):
-        w = -(-len(starts_w) // over_w)
-        if w > room or (groups and w * 3 < min(room, len(starts_w))):
-            continue
-        for over_h in range(1, len(starts_h) + 1):
-            h = -(-len(starts_h) // over_h)
-            if w * h > room or (groups and w * h * 3 < min(room, len(starts_h) * len(starts_w))):
-                continue
-            most = max(room // (w * h) - reach, 1) if w * h == len(starts_h) * len(starts_w) else 1
-            groups.append((max(min(deep, most), 1), h, w))
+    for w in sorted({-(-len(starts_w) // k) for k in range(1, 9)} | {min(room, len(starts_w))}, reverse=True):
+        for h in sorted({-(-len(starts_h) // k) for k in range(1, 33)}, reverse=True):
+            if w * h <= room and (len(groups) < 8 or w * h * 4 > room):
+                whole = w * h == len(starts_h) * len(starts_w)
+                most = max(room // (w * h) - reach, 1) if whole else 1
+                groups.append((min(deep, most), h, w))
     splits = sorted({-(-all_tiles // -(-all_tiles // k)) for k in range(1, min(all_tiles, 2 * cores) + 1)})
     group, parts = min(((g, k) for g in groups for k in splits), key=lambda cut: seconds_of(*cut)[0])
     tiles = math.prod(group)
@@ -390,11 +384,11 @@ class Winograd(Algorithm):
         return None
 
     def shared_bytes(self, problem: ConvProblem) -> int:
-        return self._blocking(problem).laid * accumulator_dtype(problem.dtype).itemsize
+        return whole_lines(self._blocking(problem).laid * accumulator_dtype(problem.dtype).itemsize)
 
     def worker_bytes(self, problem: ConvProblem) -> int:
         cut = self._blocking(problem)
-        return cut.numbers * accumulator_dtype(problem.dtype).itemsize + cut.addresses * 8
+        return whole_lines(cut.numbers * accumulator_dtype(problem.dtype).itemsize) + cut.addresses * 8
 
     def items(self, problem: ConvProblem) -> int:
         return self._blocking(problem).items
@@ -424,9 +418,9 @@ class Winograd(Algorithm):
         if cut.in_place and x.strides[-1] != x.itemsize:
             x = np.ascontiguousarray(x)
         given = geo.operands(problem, x, bias, residual, out)
-        laid = cut.laid * swept.accumulator.itemsize
+        laid, size = self.shared_bytes(problem), swept.accumulator.itemsize
         if not cut.in_place:
-            given = layout.laid(problem, given, workspace[:laid].view(swept.accumulator))
+            given = layout.laid(problem, given, workspace[: cut.laid * size].view(swept.accumulator))
         workers = (workspace.size - laid) // self.worker_bytes(problem)
         workers = min(jit.workers(cut.seconds), workers, cut.items)
         middle = laid + workers * cut.addresses * 8
