@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from numconv.algorithm import Algorithm
-from numconv.kernels.cpu import indirect, jit, simd
+from numconv.kernels.cpu import jit, layout, simd
 from numconv.kernels.cpu import sweep as geo
 from numconv.kernels.cpu.memory import aligned, flat
 from numconv.problem import LAST, ConvProblem, remembered
@@ -165,7 +165,7 @@ class Depthwise(Algorithm):
         widest = max(problem.ci, problem.co) // problem.groups
         if problem.groups == 1 or not 0 < widest <= simd.lanes(problem.dtype) // 2:
             return f"groups of {widest} channels do not lie side by side in a vector of {simd.lanes(problem.dtype)}"
-        if problem.activation is not None and problem.activation[0] not in indirect.FUSED:
+        if problem.activation is not None and problem.activation[0] not in layout.FUSED:
             return f"activation {problem.activation[0]!r} is not applied in registers"
         lines = math.prod(problem.kernel[:-1])
         if problem.kernel[-1] > MOST_TAPS or lines > MOST_LINES:

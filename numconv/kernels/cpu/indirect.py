@@ -33,7 +33,6 @@ PANEL = 1 << 16  # numbers of a channel block's weights for STEPS terms: 256 KB,
 POSITIONS = 112  # about as many positions in a block
 TABLE = 1 << 13  # most numbers in a block's table: 64 KB
 ITEMS = 8  # blocks are made smaller until there are so many items
-FUSED = ("", "relu", "relu6", "leaky_relu", "silu", "hardswish")
 # Of the blocking, an array: tiles of positions and channels in a block, blocks of positions, taps and channels that
 # are summed at a time, numbers in a tile's record, then each phase's first block.
 POSITION_TILES, CHANNEL_TILES, POSITION_BLOCKS, TAPS, PIECE, RECORD, FIRST_BLOCK = range(7)
@@ -103,9 +102,9 @@ def multiply(rows, vectors, dtype, half, fused, activation):
     size = np.dtype(dtype).itemsize
     width = vectors * simd.lanes(dtype)
     area = rows * width
-    tile = simd.indirect_tile(rows, vectors, activation)
+    tile = simd.indirect_tile(rows, vectors, activation if fused else "")
     address, listed_rows, listed_taps = simd.address, list_rows(rows), list_taps(rows, size)
-    store = layout.store_turned(dtype, half)
+    store = layout.store_turned(dtype, half, activation)
     tile_first, tile_last, tile_residual = simd.FIRST, simd.LAST if fused else 0, simd.RESIDUAL
 
     def body(
@@ -271,6 +270,7 @@ def blocking(problem: ConvProblem) -> Blocking:
     pieces = -(-depth // STEPS)
     piece = max(-(-depth // max(pieces, 1)), 1)
     taps_at_once = max(STEPS // max(depth, 1), 1)
+    taps_at_once = max(-(-most_taps // max(-(-most_taps // taps_at_once), 1)), 1)
     record = 2 * rows + most_taps * (rows + 1)
     position_tiles = max(min(POSITIONS // rows, TABLE // record, -(-max(counts, default=0) // rows)), 1)
     channel_tiles = max(min(PANEL // (min(depth * most_taps, STEPS) * width or 1), all_tiles), 1)
@@ -299,7 +299,7 @@ def blocking(problem: ConvProblem) -> Blocking:
     laid_out = 0 if in_place else layout.frame(problem).size
     fused = fuses(problem)
     seconds += items() * 3e-7 + laid_out * 3e-10
-    seconds += problem.n * problem.groups * channels * sum(counts) * (5e-11 if fused else 4e-10)
+    seconds += problem.n * problem.groups * channels * sum(counts) * (5e-11 if fused else 1e-10)
     one_sum = fused and most_taps * depth <= STEPS
     return Blocking(
         rows, vectors, in_place, table, phases, taps, depth, items(),
@@ -312,8 +312,13 @@ def blocking(problem: ConvProblem) -> Blocking:
 @remembered
 def fuses(problem: ConvProblem) -> bool:
     """Whether the tile itself stores the result."""
+    return problem.layout_out == LAST and not geo.sweep(problem).half and activation_of(problem) in layout.FUSED
+
+
+def activation_of(problem: ConvProblem) -> str:
+    """The activation's name for a kernel's factory: one that tiles apply, or "other"."""
     name = "" if problem.activation is None else problem.activation[0]
-    return problem.layout_out == LAST and not geo.sweep(problem).half and name in FUSED
+    return name if name in layout.FUSED else "other"
 
 
 class Indirect(Algorithm):
@@ -361,8 +366,7 @@ class Indirect(Algorithm):
         workers = (workspace.size - laid) // self.worker_bytes(problem)
         workers = min(jit.workers(cut.seconds), workers, max(cut.items, 1))
         middle = laid + workers * cut.addresses * 8
-        name = problem.activation[0] if fused and problem.activation is not None else ""
-        kernel = multiply(cut.rows, cut.vectors, swept.kind, swept.half, fused, name)
+        kernel = multiply(cut.rows, cut.vectors, swept.kind, swept.half, fused, activation_of(problem))
         kernel(
             workers, cut.items, given.x, packed, given.bias, given.residual, given.out,
             workspace[middle:].view(swept.accumulator), workspace[laid:middle].view(np.int64), cut.zeros,

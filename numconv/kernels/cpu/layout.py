@@ -61,34 +61,49 @@ def lay_out(dtype, half):
     return body
 
 
+# Activations that tiles apply in registers; others are applied to runs of results.
+FUSED = ("", "relu", "relu6", "leaky_relu", "silu", "hardswish")
+
+
 @jit.function
-def store_turned(dtype, half):
+def store_turned(dtype, half, activation):
     """Store the sums of a run of positions of a row, channels side by side, where the result's lie otherwise.
 
-    sums[s + i pitch + j], for position i < run and channel j < some, become the result's at out[to + ...].
+    sums[s + i pitch + j], for position i < run and channel j < some, become the result's at out[to + ...]. The
+    activation is one of FUSED, or "other": the header's.
     """
     lanes = simd.lanes(dtype)
-    turn, square, read, write = (
-        simd.transpose(dtype), simd.stack(lanes * lanes, dtype), simd.load(0), simd.store(0)
-    )  # fmt: skip
+    turn, square, read, write = simd.transpose(dtype), simd.stack(lanes**2, dtype), simd.load(0), simd.store(0)
     add, activate, store = epilogue.add_run(half), epilogue.activate_run(), epilogue.store_run(half, dtype)
+    in_registers = half == 0 and activation in FUSED
+    stored_at_once = simd.turn_store(dtype, activation)
 
     def stored(sums, s, pitch, run, c, some, bias, residual, out, header, parameter, to, more, out_step, more_step):
         block = square()
-        out_c, more_c, has_residual = header[geo.OUT_C], header[geo.RESIDUAL_C], header[geo.HAS_RESIDUAL] != 0
+        out_c, more_c, has_residual = header[geo.OUT_C], header[geo.RESIDUAL_C], header[geo.HAS_RESIDUAL]
+        side_by_side = out_step == 1 and (more_step == 1 or has_residual == 0)
         for i in range(0, run, lanes):
             here = min(lanes, run - i)
             for v in range(0, some, lanes):
-                channels = min(lanes, some - v)
-                turn(sums, s + i * pitch + v, pitch, here, channels, block)
+                channels, channel = min(lanes, some - v), c + v
+                from_sums, o, q = s + i * pitch + v, to + i * out_step + channel * out_c, more + i * more_step
+                q += channel * more_c
+                if in_registers:  # noqa: SIM102 (Numba leaves the branch out where it is False)
+                    if side_by_side:
+                        stored_at_once(
+                            sums, from_sums, pitch, here, channels, bias, channel, residual, q, more_c, has_residual,
+                            out, o, out_c, parameter,
+                        )  # fmt: skip
+                        continue
+                turn(sums, from_sums, pitch, here, channels, block)
                 for j in range(channels):
-                    value, at = bias[c + v + j], j * lanes
+                    value, at = bias[channel + j], j * lanes
                     for k in range(lanes):
                         write(block, at + k, read(block, at + k) + value)
                     if has_residual:
-                        add(block, at, here, residual, more + i * more_step + (c + v + j) * more_c, more_step)
+                        add(block, at, here, residual, q + j * more_c, more_step)
                     activate(block, at, at + here, header, parameter)
-                    store(out, to + i * out_step + (c + v + j) * out_c, out_step, block, at, here)
+                    store(out, o + j * out_c, out_step, block, at, here)
 
     return stored
 

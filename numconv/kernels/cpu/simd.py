@@ -508,11 +508,42 @@ def address(typing: Any, array: Any, i: Any) -> Any:
     return types.intp(array, types.intp), generate
 
 
+def _turn(builder: Any, square: list[Any]) -> list[Any]:
+    """The columns of a square of vectors, by rounds of shuffles that exchange ever smaller squares in it.
+
+    Eklundh's method (IEEE Trans. Computers C-21, 1972).
+    """
+    square, n = list(square), len(square)
+    half = n // 2
+    while half:
+        low = [k if k % (2 * half) < half else n + k - half for k in range(n)]
+        high = [k + half if k % (2 * half) < half else n + k for k in range(n)]
+        for i in range(n):
+            if i % (2 * half) < half:
+                pair = square[i], square[i + half]
+                square[i], square[i + half] = (
+                    builder.shuffle_vector(*pair, ir.Constant(ir.VectorType(ir.IntType(32), n), order))
+                    for order in (low, high)
+                )
+        half //= 2
+    return square
+
+
+def _masked_square(builder: Any, base: Any, pitch: Any, rows: Any, columns: Any, n: int, vector: Any, size: int) -> Any:
+    """n vectors, `pitch` numbers apart, zero from row `rows` and column `columns` on."""
+    found = []
+    for i in range(n):
+        number = ir.Constant(pitch.type, i)
+        mask = _lane_mask(builder, n, columns, where=builder.icmp_signed("<", number, rows))
+        place = _at(builder, base, builder.mul(pitch, number), vector)
+        found.append(_masked_load(builder, place, mask, _constant(vector, 0.0), size))
+    return found
+
+
 def transpose(dtype: str) -> Any:
     """`transpose(dtype)(source, at, pitch, rows, columns, block)`: a square of lanes x lanes numbers, turned.
 
     block[j lanes + i] = source[at + i pitch + j] for i < rows and j < columns <= lanes, and 0 elsewhere in the square.
-    Rounds of shuffles that exchange ever larger sub-squares (Eklundh's method, IEEE Trans. Computers C-21, 1972).
     """
     n = lanes(dtype)
 
@@ -521,35 +552,60 @@ def transpose(dtype: str) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             kinds, (_, at, pitch, rows, columns, _) = signature.args, arguments
             vector, size = ir.VectorType(context.get_data_type(source.dtype), n), source.dtype.bitwidth // 8
-            i64 = ir.IntType(64)
             base = builder.gep(_data(context, builder, kinds[0], arguments[0]), [at])
             target = _data(context, builder, kinds[5], arguments[5])
-            zero = _constant(vector, 0.0)
-            square = []
-            for i in range(n):
-                row = builder.gep(base, [builder.mul(pitch, ir.Constant(i64, i))])
-                mask = _lane_mask(builder, n, columns, where=builder.icmp_signed("<", ir.Constant(i64, i), rows))
-                square.append(_masked_load(builder, builder.bitcast(row, vector.as_pointer()), mask, zero, size))
-            half = n // 2
-            while half:
-                low = [k % n if k % (2 * half) < half else n + k - half for k in range(n)]
-                high = [k + half if k % (2 * half) < half else n + k for k in range(n)]
-                for i in range(n):
-                    if i % (2 * half) < half:
-                        pair = square[i], square[i + half]
-                        square[i], square[i + half] = (
-                            builder.shuffle_vector(*pair, ir.Constant(ir.VectorType(ir.IntType(32), n), order))
-                            for order in (low, high)
-                        )
-                half //= 2
-            for j, column in enumerate(square):
-                builder.store(column, _at(builder, target, ir.Constant(i64, j * n), vector), align=size)
+            square = _masked_square(builder, base, pitch, rows, columns, n, vector, size)
+            for j, column in enumerate(_turn(builder, square)):
+                builder.store(column, _at(builder, target, ir.Constant(pitch.type, j * n), vector), align=size)
             return context.get_dummy_value()
 
         i = types.intp
         return types.void(source, i, i, i, i, block), generate
 
     return transposed
+
+
+def turn_store(dtype: str, activation: str) -> Any:
+    """Store sums whose channels lie side by side where the result's positions do, with the epilogue in registers.
+
+    The function is `(sums, s, pitch, positions, channels, bias, c, residual, q, more_c, has_residual, out, o, out_c,
+    parameter)`: out[o + j out_c + i] = activation(sums[s + i pitch + j] + bias[c + j] (+ residual[q + j more_c + i]))
+    for i < positions and j < channels, at most a vector of either.
+    """
+    n = lanes(dtype)
+
+    @intrinsic
+    def stored(
+        typing: Any, sums: Any, s: Any, pitch: Any, positions: Any, channels: Any, bias: Any, c: Any, residual: Any,
+        q: Any, more_c: Any, has_residual: Any, out: Any, o: Any, out_c: Any, parameter: Any,
+    ) -> Any:  # fmt: skip
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            kinds, values = signature.args, arguments
+            i64, size = ir.IntType(64), sums.dtype.bitwidth // 8
+            vector = ir.VectorType(context.get_data_type(sums.dtype), n)
+            base, bias_at, more_at, target, slope_at = (
+                builder.gep(_data(context, builder, kinds[k], values[k]), [offset])
+                for k, offset in ((0, values[1]), (5, values[6]), (7, values[8]), (11, values[12]), (14, i64(0)))
+            )
+            pitch, positions, channels, more_c, has_residual, out_c = (values[k] for k in (2, 3, 4, 9, 10, 13))
+            zero, slope = _constant(vector, 0.0), _splat(builder, vector, builder.load(slope_at))
+            inside = _lane_mask(builder, n, channels)
+            added = _masked_load(builder, builder.bitcast(bias_at, vector.as_pointer()), inside, zero, size)
+            square = _masked_square(builder, base, pitch, positions, channels, n, vector, size)
+            with_residual = builder.icmp_signed("!=", has_residual, i64(0))
+            residual_in = _lane_mask(builder, n, i64(n), where=with_residual)
+            for j, column in enumerate(_turn(builder, [builder.fadd(row, added) for row in square])):
+                mask = _lane_mask(builder, n, positions, where=builder.icmp_signed("<", i64(j), channels))
+                place = _at(builder, more_at, builder.mul(more_c, i64(j)), vector)
+                extra = _masked_load(builder, place, builder.and_(mask, residual_in), zero, size)
+                value = _activated(builder, activation, slope, builder.fadd(column, extra))
+                _masked_store(builder, value, _at(builder, target, builder.mul(out_c, i64(j)), vector), mask, size)
+            return context.get_dummy_value()
+
+        i = types.intp
+        return types.void(sums, i, i, i, i, bias, i, residual, i, i, i, out, i, i, parameter), generate
+
+    return stored
 
 
 def _linear(builder: Any, matrix: Any, values: list[Any]) -> list[Any]:

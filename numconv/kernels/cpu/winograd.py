@@ -116,8 +116,9 @@ def correlate(m_h, m_w, rows, vectors, dtype, half, fused, activation):
     (b_h, _, a_h), (b_w, _, a_w) = matrices(m_h), matrices(m_w)
     high, wide = len(b_h), len(b_w)
     transform, tile, address = simd.transform(b_h, b_w), simd.indirect_tile(rows, vectors, ""), simd.address
-    store, back = simd.transform_store(a_h, a_w, activation), simd.transform(a_h, a_w)
-    store_turned, first_mode = layout.store_turned(dtype, half), simd.FIRST
+    back = simd.transform(a_h, a_w)
+    store = simd.transform_store(a_h, a_w, activation if fused else "")
+    store_turned, first_mode = layout.store_turned(dtype, half, activation), simd.FIRST
 
     def body(
         start, stop, worker, x, packed, bias, residual, out, memory, tables, header, starts_h, starts_w, blocking,
@@ -340,7 +341,7 @@ def _blocking(problem: ConvProblem, m: int) -> Blocking:
     laid = 0 if in_place else layout.frame(problem).size
     total = seconds_of(group, parts)[1] + laid * 3e-10
     if not indirect.fuses(problem):
-        total += problem.n * problem.groups * channels * deep * high * wide * 3e-10
+        total += problem.n * problem.groups * channels * deep * high * wide * 1e-10
     return Blocking(
         m_h, m_w, rows, vectors, in_place, table, sizes, starts_h, starts_w,
         images * math.prod(blocks) * -(-all_tiles // per_item), numbers, addresses, laid,
@@ -424,7 +425,7 @@ class Winograd(Algorithm):
         workers = (workspace.size - laid) // self.worker_bytes(problem)
         workers = min(jit.workers(cut.seconds), workers, cut.items)
         middle = laid + workers * cut.addresses * 8
-        name = problem.activation[0] if fused and problem.activation is not None else ""
+        name = indirect.activation_of(problem)
         kernel = correlate(cut.m_h, cut.m_w, cut.rows, cut.vectors, swept.kind, swept.half, fused, name)
         kernel(
             workers, cut.items, given.x, packed, given.bias, given.residual, given.out,
