@@ -24,7 +24,7 @@ from numconv.kernels.cpu import sweep as geo
 from numconv.kernels.cpu.memory import aligned, flat
 from numconv.problem import LAST, ConvProblem, remembered
 
-POSITIONS = (14, 12, 10, 8, 7, 4) if simd.vector_bits() == 512 else (6, 4)
+POSITIONS = (14, 8, 7) if simd.vector_bits() == 512 else (6, 4)
 MOST_TAPS = 32  # along a row of the kernel: 448 multiplications in a tile's loop
 MOST_LINES = 256  # rows of the kernel, over its planes
 ITEMS = 16  # channels are split until there are so many items

@@ -13,12 +13,15 @@ from numconv.kernels.cpu.indirect import Indirect
 from numconv.kernels.cpu.lp_gradient import LpGradient
 from numconv.kernels.cpu.outer_weight import OuterWeight
 from numconv.kernels.cpu.pooling import PoolAlgorithm
+from numconv.kernels.cpu.rows import Rows
 from numconv.kernels.cpu.separable import Separable
 from numconv.kernels.cpu.strip import Strip
 from numconv.kernels.cpu.unpooling import MaxGradient, Unpool, UnpoolGradient
 from numconv.kernels.cpu.winograd import Winograd
 
-_SWEPT: tuple[Algorithm, ...] = (Depthwise(), Winograd(4), Winograd(2), Indirect(), Fft(), Strip(), Im2col(), Direct())
+_SWEPT: tuple[Algorithm, ...] = (
+    Depthwise(), Winograd(4), Winograd(2), Indirect(), Fft(), Rows(), Strip(), Im2col(), Direct(),
+)  # fmt: skip
 _WEIGHT: tuple[Algorithm, ...] = (OuterWeight(), Im2colWeight(), DirectWeight())
 
 TABLES: dict[str, tuple[Algorithm, ...]] = {}
