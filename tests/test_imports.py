@@ -32,7 +32,7 @@ LAYERS = [
     ["cli"],
     ["__main__"],
 ]
-NUMBA = {f"kernels.cpu.{name}" for name in ("simd", "separable", "jit", "launch", "lowering", "cache")}
+NUMBA = {f"kernels.cpu.{name}" for name in ("simd", "placed_tile", "jit", "launch", "lowering", "cache")}
 OPTIONAL = {
     "numba": NUMBA,
     "llvmlite": NUMBA | {"commands.info"},

@@ -23,17 +23,16 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from llvmlite import ir
-from numba.core import types
 
 from numconv.algorithm import Algorithm
 from numconv.kernels.cpu import epilogue, jit, simd
 from numconv.kernels.cpu import sweep as geo
 from numconv.kernels.cpu.low_rank import TOLERANCE, factors
 from numconv.kernels.cpu.memory import aligned
+from numconv.kernels.cpu.placed_tile import placed_tile
 from numconv.problem import LAST, ConvProblem, remembered
 
 ROWS = 4  # of the result, made at once by the pass down
@@ -49,57 +48,6 @@ GAP, CUT, STRIPS, WIDE, PITCH, TALLEST = range(6)
 # the place of the first in `places`, the source column of the buffer's first number, how many columns it needs, and
 # the place of the phase's weights for rank 1.
 TALL, FIRST_REACH, TAPS, FIRST_PLACE, LOW, EXTENT, WEIGHTS = range(7)
-
-
-def placed_tile(rows: int, vectors: int) -> Any:
-    """`simd.tabled_tile` with rows of sums anywhere: `(a, ai, b, bi, c, ci, pitch, steps, places, pi, start, more)`.
-
-    c[ci + r pitch + j] = start + sum over k < steps of a[ai + k rows + r] b[bi + places[pi + k] + j], and where `more`
-    is not 0 what was there is added.
-    """
-
-    @simd.intrinsic
-    def multiply_add(
-        typing: Any, a: Any, ai: Any, b: Any, bi: Any, c: Any, ci: Any, pitch: Any, steps: Any, places: Any, pi: Any,
-        start: Any, more: Any,
-    ) -> Any:  # fmt: skip
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            vector = ir.VectorType(context.get_data_type(a.dtype), simd.lanes(str(a.dtype)))
-            size, index, count = a.dtype.bitwidth // 8, ir.IntType(64), vector.count
-            a0, b0, c0, first = (
-                builder.gep(simd._data(context, builder, signature.args[k], arguments[k]), [arguments[k + 1]])
-                for k in (0, 2, 4, 8)
-            )
-
-            def vector_at(pointer: Any, v: int) -> Any:
-                return simd._at(builder, pointer, ir.Constant(index, v * count), vector)
-
-            def factors(step: Any) -> Any:
-                weights = builder.gep(a0, [builder.mul(step, ir.Constant(index, rows))])
-                run = builder.gep(b0, [builder.load(builder.gep(first, [step]))])
-                operand = [builder.load(vector_at(run, v), align=size) for v in range(vectors)]
-                for r in range(rows):
-                    weight = builder.load(builder.gep(weights, [ir.Constant(index, r)]))
-                    yield [simd._splat(builder, vector, weight)] * vectors, operand
-
-            totals = simd._sum_in_registers(builder, vector, rows, vectors, arguments[7], factors)
-            start = simd._splat(builder, vector, arguments[10])
-            nonzero = builder.icmp_signed("!=", arguments[11], ir.Constant(index, 0))
-            targets = [builder.gep(c0, [builder.mul(arguments[6], ir.Constant(index, r))]) for r in range(rows)]
-            places_of = [[vector_at(target, v) for v in range(vectors)] for target in targets]
-            with builder.if_else(nonzero) as (added, stored):
-                for branch, earlier in ((added, True), (stored, False)):
-                    with branch:
-                        for total, place in zip(itertools.chain(*totals), itertools.chain(*places_of)):
-                            value = builder.fadd(total, start)
-                            value = builder.fadd(value, builder.load(place, align=size)) if earlier else value
-                            builder.store(value, place, align=size)
-            return context.get_dummy_value()
-
-        i = types.intp
-        return types.void(a, i, b, i, c, i, i, i, places, i, a.dtype, i), generate
-
-    return multiply_add
 
 
 @jit.kernel
@@ -180,11 +128,12 @@ def correlate(dtype):
                             if stride_w > 1:
                                 for i in range(ROWS):
                                     row = buffers + (i * rank + r) * pitch
-                                    for j in range(some):
-                                        over, of_phase = divmod(at - low + j, stride_w)
-                                        write(
-                                            workspace, row + of_phase * wide + over, load(workspace, to + i * width + j)
-                                        )
+                                    for first in range(min(stride_w, some)):
+                                        over, of_phase = divmod(at - low + first, stride_w)
+                                        into = row + of_phase * wide + over
+                                        for j in range(-(-(some - first) // stride_w)):
+                                            value = load(workspace, to + i * width + first + j * stride_w)
+                                            write(workspace, into + j, value)
                     for i in range(min(ROWS, -(-(past_row - h0) // gap))):
                         h, row = h0 + i * gap, buffers + i * rank * pitch
                         for q in range(0, positions, run):
@@ -313,7 +262,7 @@ class Separable(Algorithm):
         return problem.groups * layout.rank * layout.per_rank * problem.dtype.itemsize
 
     def cost(self, problem: ConvProblem) -> float:
-        return float('inf')  # INTERIM until select gets weights
+        return float("inf")  # INTERIM until select gets weights
 
     def error_bound(self, problem: ConvProblem) -> float:
         return 1e-12 if problem.dtype.itemsize >= 8 else 2e-6
@@ -355,7 +304,8 @@ def seconds(problem: ConvProblem) -> float:
     """Estimate for one thread and rank 1.
 
     In float32 a position takes 0.15 ns, 18 ps a tap along and 50 ps a source row and row of a tile; 0.5 ns for each
-    number that a tile copies, where rows are narrow or strided; an item 0.3 us (15x15 and 5x5 on 256^2 and 1024^2).
+    number that a tile copies, where rows are narrow or strided, and that it sorts by phases of the stride; an item
+    0.3 us (15x15 and 5x5 on 256^2 and 1024^2).
     """
     layout, swept = cut_up(problem), geo.sweep(problem)
     run, width = (v * simd.lanes(problem.dtype) for v in (ALONG_VECTORS, DOWN_VECTORS))
@@ -365,5 +315,6 @@ def seconds(problem: ConvProblem) -> float:
     for band, counts in zip(layout.bands.tolist(), swept.phases.tolist()):
         loads = band[TALL] / ROWS * -(-source_wide // width) * width
         along = -(-counts[geo.COUNT_W] // run) * run * (1.5e-10 + 1.8e-11 * band[TAPS])
-        total += counts[geo.COUNT_H] * (along + loads * (5.5e-10 if copied else 5e-11))
+        sorted_numbers = source_wide if swept.fixed_header[geo.STRIDE_W] > 1 else 0
+        total += counts[geo.COUNT_H] * (along + loads * (5.5e-10 if copied else 5e-11) + sorted_numbers * 5e-10)
     return 8e-6 + layout.items * 3e-7 + total * problem.n * problem.groups * problem.dtype.itemsize / 4
