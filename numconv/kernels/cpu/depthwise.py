@@ -25,7 +25,7 @@ from numconv.kernels.cpu.memory import aligned, flat
 from numconv.problem import LAST, ConvProblem, remembered
 
 POSITIONS = (14, 8, 7) if simd.vector_bits() == 512 else (6, 4)
-MOST_TAPS = 32  # along a row of the kernel: 448 multiplications in a tile's loop
+MOST_TAPS = 32  # along a row of the kernel, and sources: 448 multiplications in a tile's loop
 MOST_LINES = 256  # rows of the kernel, over its planes
 ITEMS = 16  # channels are split until there are so many items
 # Of the shape, an array: lanes of a vector that are used for results and for sources, vectors of an item, blocks of
@@ -162,14 +162,16 @@ class Depthwise(Algorithm):
             return f"the register tile multiplies float32 and float64, not {problem.dtype}"
         if not problem.layout_in == problem.layout_out == LAST:
             return "channels do not lie last"
-        widest = max(problem.ci, problem.co) // problem.groups
-        if problem.groups == 1 or not 0 < widest <= simd.lanes(problem.dtype) // 2:
-            return f"groups of {widest} channels do not lie side by side in a vector of {simd.lanes(problem.dtype)}"
+        widest, lanes = max(problem.ci, problem.co) // problem.groups, simd.lanes(problem.dtype)
+        if not 0 < min(problem.ci, problem.co) <= widest <= lanes:
+            return f"groups of {widest} channels do not fit into a vector of {lanes}"
+        across = problem.kernel[-1] * geo.sweep(problem).source_channels
+        if across > MOST_TAPS:
+            return f"a row of the kernel has {across} numbers for each result, more than {MOST_TAPS}"
         if problem.activation is not None and problem.activation[0] not in layout.FUSED:
             return f"activation {problem.activation[0]!r} is not applied in registers"
-        lines = math.prod(problem.kernel[:-1])
-        if problem.kernel[-1] > MOST_TAPS or lines > MOST_LINES:
-            return f"the kernel {problem.kernel} is larger than {MOST_TAPS} taps in a row or {MOST_LINES} rows"
+        if math.prod(problem.kernel[:-1]) > MOST_LINES:
+            return f"the kernel {problem.kernel} has more than {MOST_LINES} rows"
         return None
 
     def packed_bytes(self, problem: ConvProblem) -> int:
