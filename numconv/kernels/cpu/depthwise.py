@@ -163,7 +163,7 @@ class Depthwise(Algorithm):
         if not problem.layout_in == problem.layout_out == LAST:
             return "channels do not lie last"
         widest, lanes = max(problem.ci, problem.co) // problem.groups, simd.lanes(problem.dtype)
-        if not 0 < min(problem.ci, problem.co) <= widest <= lanes:
+        if min(problem.ci, problem.co) == 0 or widest > lanes:
             return f"groups of {widest} channels do not fit into a vector of {lanes}"
         across = problem.kernel[-1] * geo.sweep(problem).source_channels
         if across > MOST_TAPS:
