@@ -139,7 +139,7 @@ class Fft(Algorithm):
 
     def cost(self, problem: ConvProblem) -> float:
         """More than the estimate: where times are near, direct sums are preferred, which keep NaN where it belongs."""
-        return 1.5 * seconds(problem)
+        return 1.25 * seconds(problem)
 
     def error_bound(self, problem: ConvProblem) -> float:
         return 1e-12 if problem.dtype.itemsize >= 8 else 5e-6
