@@ -24,6 +24,7 @@ from numconv.kernels.cpu import sweep as geo
 from numconv.kernels.cpu.memory import aligned, flat
 from numconv.problem import LAST, ConvProblem, remembered
 
+# Positions of a tile. Their sums, the weights of a line and shuffled sources share the registers.
 POSITIONS = (14, 8, 7) if simd.vector_bits() == 512 else (6, 4)
 MOST_TAPS = 32  # along a row of the kernel, and sources: 448 multiplications in a tile's loop
 MOST_LINES = 256  # rows of the kernel, over its planes
@@ -47,7 +48,8 @@ def correlate(positions, taps, stride, dilation, sources, results, dtype, activa
         x_w, source_w = header[geo.X_W], header[geo.SOURCE_W]
         out_step, more_step = header[geo.STEP_W] * header[geo.OUT_W], header[geo.STEP_W] * header[geo.RESIDUAL_W]
         deep, per_vector, from_vector, vectors = phase[geo.COUNT_D], shape[RESULTS], shape[SOURCES], shape[VECTORS]
-        residual_mode = with_residual * header[geo.HAS_RESIDUAL]
+        residual_mode, pitch = with_residual * header[geo.HAS_RESIDUAL], shape[LINES] * line_size
+        sources_all = header[geo.S] * header[geo.GROUPS]
         for item in range(start, stop):
             rest, h = divmod(item, rows)
             rest, d = divmod(rest, deep)
@@ -70,17 +72,15 @@ def correlate(positions, taps, stride, dilation, sources, results, dtype, activa
             for w in range(0, wide, positions):
                 first, here = w * stride + lines[0, 2], min(positions, wide - w)
                 mode = residual_mode
-                if first >= 0 and first + reach < source_w:
+                if first >= 0 and first + reach < source_w and here == positions:
                     mode |= whole
-                for v in range(block * vectors, min((block + 1) * vectors, -(-channels // per_vector))):
-                    c = v * per_vector
-                    tile(
-                        listed, 0, count, x, at + first * x_w + v * from_vector, x_w, (-first, source_w - first),
-                        min(from_vector, header[geo.S] * header[geo.GROUPS] - v * from_vector), packed,
-                        v * shape[LINES] * line_size, out, o + w * out_step + c, out_step, bias, c,
-                        min(per_vector, channels - c), here, residual, q + w * more_step + c, more_step, mode,
-                        parameter,
-                    )  # fmt: skip
+                v = block * vectors
+                c, s = v * per_vector, v * from_vector
+                tile(
+                    listed, 0, count, x, at + first * x_w + s, x_w, (-first, source_w - first), sources_all - s, packed,
+                    v * pitch, pitch, out, o + w * out_step + c, out_step, bias, c, channels - c, here, residual,
+                    q + w * more_step + c, more_step, mode, min(vectors, -(-channels // per_vector) - v), parameter,
+                )  # fmt: skip
 
     return body
 
@@ -138,7 +138,8 @@ def phases(problem: ConvProblem) -> tuple[Phase, ...]:
         of_item = -(-vectors // blocks)
         blocks = -(-vectors // of_item)
         wide = int(row[geo.COUNT_W])
-        positions = min(POSITIONS, key=lambda p: -(-wide // p) * (p + 4))
+        most = POSITIONS if swept.source_channels == 1 else POSITIONS[1:]
+        positions = min(most, key=lambda p: -(-wide // p) * (p + 4))
         shape = [groups * swept.result_channels, groups * swept.source_channels, of_item, blocks, len(lines)]
         found.append(
             Phase(

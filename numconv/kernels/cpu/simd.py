@@ -780,50 +780,51 @@ def narrow_tile(
     """Narrow groups along the vectors: `positions` of a row, each source vector loaded once for all taps of a row.
 
     With `sources` channels in and `results` out of each group, lane j of a vector of results takes source lanes
-    j // results * sources + s. The function is `(lines, at, count, x, xi, step, span, some_in, w, wi, out, o,
-    out_step, bias, c, some, here, residual, q, more_step, mode, parameter)`: line k < count of the kernel reads the
-    source's row at x[xi + lines[at + 2 k]:], whose columns are `step` apart and there in span[0] <= column < span[1],
-    with the vectors of taps and sources at w[wi + lines[at + 2 k + 1]:]. With LAST in `mode` every column is there.
-    The results of the first `here` positions, in their first `some` lanes, become activation(sum + bias[c:]
-    (+ residual[q:])) at out[o:], `out_step` apart.
+    j // results * sources + s; a vector holds whole groups. The function is `(lines, at, count, x, xi, step, span,
+    sources_left, w, wi, pitch, out, o, out_step, bias, c, results_left, here, residual, q, more_step, mode, vectors,
+    parameter)`: line k < count of the kernel reads the source's row at x[xi + lines[at + 2 k]:], whose columns are
+    `step` apart and there in span[0] <= column < span[1], with the vectors of taps and sources at
+    w[wi + lines[at + 2 k + 1]:]. The results of the first `here` positions become activation(sum + bias[c:] (+
+    residual[q:])) at out[o:], `out_step` apart. With LAST in `mode` every column and position is there. That is done
+    for `vectors` vectors side by side, whose weights are `pitch` apart, as far as there are channels left.
     """
     columns = sorted({p * stride + k * dilation for p in range(positions) for k in range(taps)})
 
     @intrinsic
     def multiply_add(
-        typing: Any, lines: Any, at: Any, count: Any, x: Any, xi: Any, step: Any, span: Any, some_in: Any, w: Any,
-        wi: Any, out: Any, o: Any, out_step: Any, bias: Any, c: Any, some: Any, here: Any, residual: Any, q: Any,
-        more_step: Any, mode: Any, parameter: Any,
+        typing: Any, lines: Any, at: Any, count: Any, x: Any, xi: Any, step: Any, span: Any, sources_left: Any, w: Any,
+        wi: Any, pitch: Any, out: Any, o: Any, out_step: Any, bias: Any, c: Any, results_left: Any, here: Any,
+        residual: Any, q: Any, more_step: Any, mode: Any, vectors: Any, parameter: Any,
     ) -> Any:  # fmt: skip
         def generate(context: Any, caller: Any, signature: Any, arguments: Any) -> Any:
             kinds, values = signature.args, list(arguments)
             i64, size = ir.IntType(64), x.dtype.bitwidth // 8
             vector = ir.VectorType(context.get_data_type(x.dtype), lanes(str(x.dtype)))
             n, zero = vector.count, _constant(vector, 0.0)
+            groups = min(n // results, n // sources)
             places = [
                 caller.gep(_data(context, caller, kinds[k], values[k]), [offset])
                 for k, offset in (
-                    (0, values[1]), (3, values[4]), (8, values[9]), (10, values[11]), (13, values[14]),
-                    (17, values[18]), (21, i64(0)),
+                    (0, values[1]), (3, values[4]), (8, values[9]), (11, values[12]), (14, values[15]),
+                    (18, values[19]), (23, i64(0)),
                 )
             ]  # fmt: skip
             numbers = [values[2], values[5], *(caller.extract_value(values[6], k) for k in range(2))]
-            numbers += [values[7], values[12], values[15], values[16], values[19], values[20]]
+            numbers += [values[k] for k in (7, 10, 13, 16, 17, 20, 21, 22)]
             kind = ir.FunctionType(ir.VoidType(), [v.type for v in (*places, *numbers)])
             function = ir.Function(caller.module, kind, caller.module.get_unique_name("narrow_tile"))
             function.linkage = "internal"
             function.attributes.add("noinline")
             caller.call(function, [*places, *numbers])
-            lines_at, x_at, w_at, out_at, bias_at, more_at, slope_at = function.args[:7]
-            count, step, low, past, some_in, out_step, some, here, more_step, mode = function.args[7:]
+            lines_at, x_0, w_0, out_0, bias_0, more_0, slope_at, count, step, low, past, *rest = function.args
+            sources_left, pitch, out_step, results_left, here, more_step, mode, vectors = rest
             builder = ir.IRBuilder(function.append_basic_block("start"))
-            inside, stored = _lane_mask(builder, n, some_in), _lane_mask(builder, n, some)
-            whole, edge, done = (builder.append_basic_block(name) for name in ("whole", "edge", "done"))
-            has_all = builder.icmp_signed("!=", builder.and_(mode, i64(LAST)), i64(0))
-            builder.cbranch(has_all, whole, edge)
+            slope = _splat(builder, vector, builder.load(slope_at))
+            everywhere = builder.icmp_signed("!=", builder.and_(mode, i64(LAST)), i64(0))
+            with_residual = builder.icmp_signed("!=", builder.and_(mode, i64(RESIDUAL)), i64(0))
 
-            def sums_over_lines(block: Any, masks: list[Any]) -> tuple[list[Any], Any]:
-                """A loop over the kernel's lines with the sums in registers; gives them and its last block."""
+            def sums_over_lines(x_at: Any, w_at: Any, masks: Any) -> list[Any]:
+                """A loop over the kernel's lines with the sums in registers."""
                 entry = builder.block
                 loop, after = builder.append_basic_block("line"), builder.append_basic_block("line.done")
                 builder.cbranch(builder.icmp_signed(">", count, i64(0)), loop, after)
@@ -838,11 +839,14 @@ def narrow_tile(
                     builder.load(_at(builder, weights_at, i64(k * n), vector), align=size)
                     for k in range(taps * sources)
                 ]
-                for column, mask in zip(columns, masks):
-                    at_column = _at(builder, row, builder.mul(step, i64(column)), vector)
-                    source = _masked_load(builder, at_column, mask, zero, size)
+                for index, column in enumerate(columns):
+                    place = _at(builder, row, builder.mul(step, i64(column)), vector)
+                    if masks:
+                        source = _masked_load(builder, place, masks[index], zero, size)
+                    else:
+                        source = builder.load(place, align=size)
                     for s in range(sources):
-                        order = [j // results * sources + s if j // results * sources + s < n else 0 for j in range(n)]
+                        order = [j // results * sources + s if j < groups * results else 0 for j in range(n)]
                         indices = ir.Constant(ir.VectorType(ir.IntType(32), n), order)
                         factor = source if order == list(range(n)) else builder.shuffle_vector(source, source, indices)
                         for p in range(positions):
@@ -855,48 +859,95 @@ def narrow_tile(
                 line.add_incoming(i64(0), entry)
                 line.add_incoming(following, loop)
                 builder.position_at_end(after)
-                found = []
-                for phi, total in zip(sums, totals):
-                    phi.add_incoming(zero, entry)
-                    phi.add_incoming(total, loop)
-                    found.append(builder.phi(vector))
-                    found[-1].add_incoming(zero, entry)
-                    found[-1].add_incoming(total, loop)
-                builder.branch(done)
-                return found, after
+                found = [builder.phi(vector) for _ in sums]
+                for phi, total, result in zip(sums, totals, found):
+                    for each, new in ((phi, total), (result, total)):
+                        each.add_incoming(zero, entry)
+                        each.add_incoming(new, loop)
+                return found
+
+            blocks = [builder.append_basic_block(name) for name in ("vector", "whole", "more", "plain", "edge", "next")]
+            vector_loop, whole, more, plain, edge, following = blocks
+            done, start = builder.append_basic_block("done"), builder.block
+            builder.cbranch(builder.icmp_signed(">", vectors, i64(0)), vector_loop, done)
+            builder.position_at_end(vector_loop)
+            v = builder.phi(i64)
+            results_at, sources_at = (builder.mul(v, i64(groups * k)) for k in (results, sources))
+            left, left_in = builder.sub(results_left, results_at), builder.sub(sources_left, sources_at)
+            x_at, w_at = builder.gep(x_0, [sources_at]), builder.gep(w_0, [builder.mul(v, pitch)])
+            out_at, bias_at, more_at = (builder.gep(pointer, [results_at]) for pointer in (out_0, bias_0, more_0))
+            # Whole vectors of results, read from whole vectors of the source, need no masks.
+            enough = [builder.icmp_signed(">=", number, i64(n)) for number in (left, left_in)]
+            fits = groups * results == n
+            builder.cbranch(
+                builder.and_(everywhere, builder.and_(*enough)) if fits else ir.Constant(ir.IntType(1), 0), whole, edge
+            )
+
+            def at_position(pointer: Any, step: Any, p: int) -> Any:
+                return _at(builder, pointer, builder.mul(step, i64(p)), vector)
 
             builder.position_at_end(whole)
-            first, first_block = sums_over_lines(whole, [inside] * len(columns))
+            totals = sums_over_lines(x_at, w_at, None)
+            added = builder.load(builder.bitcast(bias_at, vector.as_pointer()), align=size)
+            totals = [builder.fadd(total, added) for total in totals]
+            before = builder.block
+            builder.cbranch(with_residual, more, plain)
+            builder.position_at_end(more)
+            extended = [
+                builder.fadd(total, builder.load(at_position(more_at, more_step, p), align=size))
+                for p, total in enumerate(totals)
+            ]
+            builder.branch(plain)
+            builder.position_at_end(plain)
+            joined = [builder.phi(vector) for _ in totals]
+            for phi, total, extra in zip(joined, totals, extended):
+                phi.add_incoming(total, before)
+                phi.add_incoming(extra, more)
+            for p, total in enumerate(joined):
+                builder.store(
+                    _activated(builder, activation, slope, total), at_position(out_at, out_step, p), align=size
+                )
+            builder.branch(following)
+
             builder.position_at_end(edge)
+            if not fits:
+                left = builder.select(
+                    builder.icmp_signed("<", left, i64(groups * results)), left, i64(groups * results)
+                )
+                left_in = builder.select(
+                    builder.icmp_signed("<", left_in, i64(groups * sources)), left_in, i64(groups * sources)
+                )
+            stored = _lane_mask(builder, n, left)
             masks = []
             for column in columns:
                 there = builder.and_(
                     builder.icmp_signed(">=", i64(column), low), builder.icmp_signed("<", i64(column), past)
                 )
-                masks.append(_lane_mask(builder, n, some_in, where=there))
-            second, second_block = sums_over_lines(edge, masks)
-            builder.position_at_end(done)
-            totals = []
-            for a, b in zip(first, second):
-                totals.append(builder.phi(vector))
-                totals[-1].add_incoming(a, first_block)
-                totals[-1].add_incoming(b, second_block)
+                masks.append(_lane_mask(builder, n, left_in, where=there))
+            totals = sums_over_lines(x_at, w_at, masks)
             added = _masked_load(builder, builder.bitcast(bias_at, vector.as_pointer()), stored, zero, size)
-            slope = _splat(builder, vector, builder.load(slope_at))
-            with_residual = builder.icmp_signed("!=", builder.and_(mode, i64(RESIDUAL)), i64(0))
             residual_in = _lane_mask(builder, n, i64(n), where=with_residual)
             for p, total in enumerate(totals):
-                mask = _lane_mask(builder, n, some, where=builder.icmp_signed("<", i64(p), here))
-                more = _at(builder, more_at, builder.mul(more_step, i64(p)), vector)
-                extra = _masked_load(builder, more, builder.and_(residual_in, mask), zero, size)
+                mask = _lane_mask(builder, n, left, where=builder.icmp_signed("<", i64(p), here))
+                extra = at_position(more_at, more_step, p)
+                extra = _masked_load(builder, extra, builder.and_(residual_in, mask), zero, size)
                 value = _activated(builder, activation, slope, builder.fadd(builder.fadd(total, added), extra))
-                _masked_store(builder, value, _at(builder, out_at, builder.mul(out_step, i64(p)), vector), mask, size)
+                _masked_store(builder, value, at_position(out_at, out_step, p), mask, size)
+            builder.branch(following)
+
+            builder.position_at_end(following)
+            next_v = builder.add(v, i64(1))
+            v.add_incoming(i64(0), start)
+            v.add_incoming(next_v, following)
+            builder.cbranch(builder.icmp_signed("<", next_v, vectors), vector_loop, done)
+            builder.position_at_end(done)
             builder.ret_void()
             return context.get_dummy_value()
 
         i = types.intp
         return types.void(
-            lines, i, i, x, i, i, types.UniTuple(i, 2), i, w, i, out, i, i, bias, i, i, i, residual, i, i, i, parameter
+            lines, i, i, x, i, i, types.UniTuple(i, 2), i, w, i, i, out, i, i, bias, i, i, i, residual, i, i, i, i,
+            parameter,
         ), generate  # fmt: skip
 
     return multiply_add
