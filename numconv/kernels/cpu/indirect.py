@@ -43,13 +43,14 @@ def list_rows(rows):
     """Write the addresses of a tile's rows: `count` positions from (d, h, w) on, the last of them repeated."""
 
     def listed(table, at, count, base, d, h, w, high, wide, step_d, step_h, step_w):
-        for r in range(count):
-            table[at + r] = base + d * step_d + h * step_h + w * step_w
-            w += 1
-            if w == wide:
-                w, h = 0, h + 1
-                if h == high:
-                    h, d = 0, d + 1
+        r = 0
+        while r < count:
+            run, first = min(wide - w, count - r), base + d * step_d + h * step_h + w * step_w
+            for i in range(run):
+                table[at + r + i] = first + i * step_w
+            r, w, h = r + run, 0, h + 1
+            if h == high:
+                h, d = 0, d + 1
         for r in range(count, rows):
             table[at + r] = table[at + count - 1]
 
