@@ -1,50 +1,120 @@
-"""Plans: a problem, the algorithm chosen for it, its packed weights and its epilogue; and the pool of workspace."""
+"""Plans: a problem, the algorithm chosen for it, its packed weights and its epilogue; and calls that are remembered."""
 
 from __future__ import annotations
 
-import os
-import threading
+import math
+from copy import copy
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from numconv.algorithm import Algorithm, select
-from numconv.kernels.cpu.memory import aligned, native
+from numconv.kernels.cpu.memory import LARGE, empty, native, pool
+from numconv.kernels.cpu.replay import noting, replay
 from numconv.options import options
 from numconv.problem import LAST, ConvProblem, accumulator_dtype, supported_dtype
 
-
-class Pool:
-    """Workspace, lent to one call at a time; what lies idle is kept, at most one workspace limit of it."""
-
-    def __init__(self) -> None:
-        self._idle: list[np.ndarray] = []
-        self._lock = threading.Lock()
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._renew)
-
-    def _renew(self) -> None:
-        self._lock = threading.Lock()  # another thread of the parent may have held it
-
-    def borrow(self, size: int) -> np.ndarray:
-        """At least `size` bytes: an idle piece that is large enough, or a new one."""
-        with self._lock:
-            for i, piece in enumerate(self._idle):
-                if piece.size >= size:
-                    return self._idle.pop(i)
-        return aligned(-(-size // 4096) * 4096, np.uint8)
-
-    def give_back(self, piece: np.ndarray) -> None:
-        """Return what was borrowed. The oldest idle pieces are dropped where all are above the limit."""
-        with self._lock:
-            self._idle.append(piece)
-            while sum(idle.size for idle in self._idle) > options.workspace_limit:
-                self._idle.pop(0)
-
-
-pool = Pool()
+_LIMIT = 256  # kinds of calls that a plan remembers
 _NOTHING = np.empty(0, np.uint8)
+
+
+class Call:
+    """What calls of one kind share: those with the same shapes, dtypes, layouts, options and settings.
+
+    Parameters
+    ----------
+    x : numpy.ndarray
+        One that such a call is given.
+    shape : tuple of int
+        Of the result.
+    packs : bool
+        Whether calls give a weight to pack, in place of a packed one.
+
+    Attributes
+    ----------
+    new : callable
+        Gives an uninitialised result.
+    as_given : bool
+        Whether weight and bias need no conversion.
+    """
+
+    as_given = False
+
+    def __init__(
+        self, problem: ConvProblem, algorithm: Algorithm, x: np.ndarray, shape: tuple[int, ...], packs: bool
+    ) -> None:
+        self.problem, self.shape, self._packs = problem, shape, packs
+        large = math.prod(shape) * problem.dtype.itemsize >= LARGE
+        self.new = partial(empty if large else np.empty, shape, problem.dtype)
+        self._batched = x.ndim == problem.ndim + 2
+        self._plain = self._arranged(x) is x
+        self._others: dict[Algorithm, Call] = {}
+        self._run_by(algorithm)
+
+    def _run_by(self, algorithm: Algorithm) -> None:
+        self.algorithm = algorithm
+        self._workspace = algorithm.workspace(self.problem)
+        # What runs, and the bytes that it borrows: together, since another thread may change them.
+        self._way = (self._first_run if getattr(algorithm, "replays", False) else self._whole_run), self._workspace
+
+    def by(self, algorithm: Algorithm) -> Call:
+        """This call, run by another algorithm."""
+        if algorithm is self.algorithm:
+            return self
+        if algorithm not in self._others:
+            other = copy(self)
+            other._run_by(algorithm)
+            self._others[algorithm] = other
+        return self._others[algorithm]
+
+    def run(
+        self, weight: np.ndarray, x: np.ndarray, bias: np.ndarray | None, residual: np.ndarray | None, out: np.ndarray
+    ) -> np.ndarray:
+        """`out`, computed, with workspace from the pool."""
+        target = out
+        if not self._plain:
+            x = self._arranged(x)
+            if not self._batched and self.problem.direction != "weight":
+                target, residual = out[None], None if residual is None else residual[None]
+        if out.size == 0:
+            return out
+        way, size = self._way
+        if size == 0:
+            way(weight, x, bias, residual, target, _NOTHING)
+            return out
+        memory = pool.borrow(size)
+        try:
+            way(weight, x, bias, residual, target, memory)
+        finally:
+            pool.give_back(memory)
+        return out
+
+    def _arranged(self, x: np.ndarray) -> np.ndarray:
+        """x as algorithms sweep it."""
+        x = converted(x, self.problem.dtype)
+        if not self._batched:
+            x = x[None]
+        return x if self.problem.direction == "weight" else swept_view(x, self.problem.layout_out)[0]
+
+    def _whole_run(self, weight: np.ndarray, *operands: Any) -> None:
+        """Run the algorithm."""
+        packed = self.algorithm.prepare(self.problem, weight) if self._packs else weight
+        self.algorithm.run(self.problem, packed, *operands)
+
+    def _first_run(self, weight: np.ndarray, x: Any, bias: Any, residual: Any, out: np.ndarray, memory: Any) -> None:
+        """Run the algorithm, and see whether later calls can do with launching its kernels again."""
+        workspace = memory[: self._workspace]
+        with noting() as launches:
+            packed = self.algorithm.prepare(self.problem, weight) if self._packs else weight
+            packed_by_kernels = bool(launches)
+            self.algorithm.run(self.problem, packed, x, bias, residual, out, workspace)
+        again = None
+        if packed_by_kernels or np.may_share_memory(packed, weight):
+            pieces = [workspace, packed] if packed_by_kernels else [workspace]
+            again = replay(launches, (weight, x, bias, None if residual is out else residual, out), pieces)
+        self._way = again or (self._whole_run, self._workspace)
 
 
 def execute(
@@ -56,16 +126,29 @@ def execute(
     residual: np.ndarray | None,
     out: np.ndarray,
 ) -> None:
-    """Run an algorithm with workspace from the pool."""
+    """Run an algorithm once, on arrays as it gets them, with workspace from the pool."""
     size = algorithm.workspace(problem)
-    if size == 0:
-        algorithm.run(problem, packed, x, bias, residual, out, _NOTHING)
-        return
-    workspace = pool.borrow(size)
+    workspace = pool.borrow(size) if size else _NOTHING
     try:
         algorithm.run(problem, packed, x, bias, residual, out, workspace)
     finally:
-        pool.give_back(workspace)
+        if size:
+            pool.give_back(workspace)
+
+
+def converted(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """The array in a dtype, native and aligned: itself or a copy."""
+    return native(array) if array.dtype == dtype else array.astype(dtype)
+
+
+def layout(array: Any) -> tuple[Any, ...]:
+    """What a remembered call depends on of an array. AttributeError if it is none."""
+    return array.shape, array.strides, array.dtype, array.flags.num
+
+
+def layout_of_out(out: Any) -> tuple[Any, ...] | None:
+    """The same of `out`: nothing where it lies as a new result does."""
+    return None if out.flags.c_contiguous else layout(out)
 
 
 def check_out(out: Any, shape: tuple[int, ...], dtype: np.dtype, inputs: dict[str, Any]) -> np.ndarray:
@@ -156,7 +239,10 @@ class Plan:
         self._bias = bias
         self._batched = batched
         self._arguments = arguments
-        self._problems: dict[tuple[int, bool, bool], ConvProblem] = {}
+        self._calls: dict[Any, Call] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_calls": {}}  # compiled kernels cannot be pickled
 
     @property
     def workspace(self) -> int:
@@ -191,16 +277,6 @@ class Plan:
             raise ValueError(f"algorithm {self.algorithm!r} of this plan rejects x_shape {tuple(x_shape)}: {reason}")
         return Plan(problem, self._algorithm, self._packed, self._bias, self._batched, self._arguments)
 
-    def _adapted(self, n: int, from_last: bool, residual: bool) -> ConvProblem:
-        key = (n, from_last, residual)
-        found = self._problems.get(key)
-        if found is None:
-            layout = LAST if from_last else self.problem.layout_out
-            found = replace(self.problem, n=n, layout_in=layout, residual=residual)
-            if len(self._problems) < 64:
-                self._problems[key] = found
-        return found
-
     def __call__(self, x: Any, *, residual: Any = None, out: np.ndarray | None = None) -> np.ndarray:
         """Apply the plan.
 
@@ -222,7 +298,31 @@ class Plan:
         ValueError, TypeError
             If an array does not fit the plan.
         """
-        given, planned = x, self.problem
+        try:
+            key: Any = (
+                x.shape, x.strides, x.dtype, x.flags.num, out is not None and layout_of_out(out),
+                residual is not None and (residual is out or layout(residual)), options.version,
+            )  # fmt: skip
+            call = self._calls.get(key)
+        except (AttributeError, TypeError):  # not arrays
+            key = call = None
+        if call is None:
+            call = self._checked(x, residual is not None)
+            if key is not None:
+                if len(self._calls) >= _LIMIT:
+                    self._calls.clear()
+                self._calls[key] = call
+        if residual is not None:
+            residual = check_residual(residual, call.shape, self.problem.dtype)
+        if out is None:
+            out = call.new()
+        else:
+            check_out(out, call.shape, self.problem.dtype, {"x": x, "residual": residual})
+        return call.run(self._packed, x, self._bias, residual, out)
+
+    def _checked(self, x: Any, residual: bool) -> Call:
+        """Check everything that does not depend on the values."""
+        planned = self.problem
         if not isinstance(x, np.ndarray):
             raise TypeError(f"x must be a numpy.ndarray, got {type(x).__name__}")
         if x.dtype != planned.dtype and x.dtype.newbyteorder("=") != planned.dtype:
@@ -233,22 +333,16 @@ class Plan:
             raise ValueError(
                 f"x must have shape {('any', *expected[1:]) if self._batched else expected}, got {x.shape}"
             )
-        if not self._batched:
-            x = x[None]
-        x, from_last = swept_view(native(x), planned.layout_out)
-        n = x.shape[0]
-        problem = self._adapted(n, from_last, residual is not None)
+        whole = x if self._batched else x[None]
+        problem = arranged_problem(replace(planned, n=whole.shape[0], residual=residual), native(whole))
         shape = problem.result_shape if self._batched else problem.result_shape[1:]
-        if residual is not None:
-            residual = check_residual(residual, shape, planned.dtype)
-        if out is None:
-            out = np.empty(shape, planned.dtype)
-        else:
-            check_out(out, shape, planned.dtype, {"x": given, "residual": residual})
-        if out.size:
-            more = residual if residual is None or self._batched else residual[None]
-            execute(problem, self._algorithm, self._packed, x, self._bias, more, out if self._batched else out[None])
-        return out
+        return Call(problem, self._algorithm, x, shape, packs=False)
+
+
+def arranged_problem(problem: ConvProblem, x: np.ndarray) -> ConvProblem:
+    """The problem for an x, with a batch, that lies in memory as it does."""
+    layout_in = LAST if swept_view(x, problem.layout_out)[1] else problem.layout_out
+    return problem if layout_in == problem.layout_in else replace(problem, layout_in=layout_in)
 
 
 def swept_view(x: np.ndarray, layout: str) -> tuple[np.ndarray, bool]:
@@ -269,7 +363,7 @@ def make_plan(
     arguments: dict[str, Any],
 ) -> Plan:
     """A plan for a checked problem, made of `arguments`. Weight and bias are copied."""
-    algorithm = select(problem, name, packed=True)
+    algorithm = select(problem, name, packed=True, weight=weight)
     packed = algorithm.prepare(problem, weight)
     if np.may_share_memory(packed, weight):
         packed = weight.copy()

@@ -7,19 +7,29 @@ a bounded dictionary; on a miss the arguments are checked by making a problem, a
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from numconv.algorithm import Algorithm, forced, select
-from numconv.kernels.cpu.memory import native
+from numconv.algorithm import forced, select
 from numconv.ops import resampling
 from numconv.options import options
-from numconv.plan import Plan, check_apart, check_out, check_residual, execute, make_plan, swept_view
+from numconv.plan import (
+    Call,
+    Plan,
+    arranged_problem,
+    check_apart,
+    check_out,
+    check_residual,
+    converted,
+    layout,
+    layout_of_out,
+    make_plan,
+)
 from numconv.problem import (
     LAST,
     ConvProblem,
+    accumulator_dtype,
     conv_padding,
     integer,
     layout_of,
@@ -29,18 +39,14 @@ from numconv.problem import (
 )
 
 PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
+# The options that `ConvProblem.make` is given by a call.
+_FORWARD = ("stride", "padding", "dilation", "groups", "data_format", "activation", "precision")
+_TRANSPOSED = (
+    "stride", "padding", "output_padding", "groups", "dilation", "output_size", *_FORWARD[-3:],
+)  # fmt: skip
+_GRADIENT = ("stride", "padding", "dilation", "groups", "data_format", "precision")
 _LIMIT = 4096  # calls remembered
-_calls: dict[Any, _Call] = {}
-
-
-class _Call(NamedTuple):
-    """What is remembered of a call."""
-
-    problem: ConvProblem
-    algorithm: Algorithm
-    batched: bool
-    shape: tuple[int, ...]
-    as_given: bool  # operands need no conversion
+_calls: dict[Any, Call] = {}
 
 
 def as_array(name: str, value: Any) -> np.ndarray:
@@ -71,29 +77,28 @@ def _sizes(name: str, shape: Any) -> tuple[int, ...]:
     return tuple(integer(f"{name}[{i}]", n, 0) for i, n in enumerate(shape))
 
 
-def _convert(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    return native(array) if array.dtype == dtype else array.astype(dtype)
+def _remember(key: Any, call: Call) -> Call:
+    if key is not None:
+        if len(_calls) >= _LIMIT:
+            _calls.clear()
+        _calls[key] = call
+    return call
 
 
 def _run(
-    operation: str,
-    x: Any,
-    weight: Any,
-    bias: Any,
-    arguments: dict[str, Any],
-    residual: Any,
-    algorithm: str,
-    out: np.ndarray | None,
-) -> np.ndarray:
-    """A forward or transposed convolution; `arguments` are those of `ConvProblem.make`."""
-    options_given, kinds = arguments.values(), tuple(map(type, arguments.values()))
+    operation: str, x: Any, weight: Any, bias: Any, names: tuple[str, ...], values: tuple[Any, ...], residual: Any,
+    algorithm: str, out: np.ndarray | None,
+) -> np.ndarray:  # fmt: skip
+    """A forward or transposed convolution; names and values are those of options of `ConvProblem.make`."""
+    kinds = tuple(map(type, values))  # True is no 1
     if list in kinds:
-        options_given = [tuple(v) if type(v) is list else v for v in options_given]  # type: ignore[assignment]
+        values = tuple(tuple(v) if type(v) is list else v for v in values)
     try:
         key: Any = (
-            operation, x.shape, x.dtype, x.strides, x.flags.num, weight.shape, weight.dtype, weight.flags.num,
-            None if bias is None else (bias.shape, bias.dtype), None if residual is None else residual.dtype,
-            algorithm, forced(), options.version, *options_given, *kinds,
+            operation, x.shape, x.strides, x.dtype, x.flags.num, weight.shape, weight.dtype, weight.flags.num,
+            bias is not None and layout(bias), out is not None and layout_of_out(out),
+            residual is not None and (residual is out or layout(residual)), algorithm, forced(), options.version,
+            values, kinds,
         )  # fmt: skip
         call = _calls.get(key)
     except (AttributeError, TypeError):  # a list in place of an array, an option that cannot be looked up
@@ -101,30 +106,20 @@ def _run(
     if call is None:
         x, weight = as_array("x", x), as_array("weight", weight)
         bias = None if bias is None else as_array("bias", bias)
-        call = _checked(operation, x, weight, bias, arguments, residual is not None, algorithm)
-        if key is not None:
-            if len(_calls) >= _LIMIT:
-                _calls.clear()
-            _calls[key] = call
+        arguments = dict(zip(names, values))
+        call = _remember(key, _checked(operation, x, weight, bias, arguments, residual is not None, algorithm))
     problem = call.problem
     if residual is not None:
         residual = check_residual(residual, call.shape, problem.dtype)
     if out is None:
-        out = np.empty(call.shape, problem.dtype)
+        out = call.new()
     else:
         check_out(out, call.shape, problem.dtype, {"x": x, "weight": weight, "bias": bias, "residual": residual})
-    if out.size == 0:
-        return out
-    target = out
     if not call.as_given:
-        x, weight = _convert(x, problem.dtype), np.ascontiguousarray(_convert(weight, problem.dtype))
-        if not call.batched:
-            x, target = x[None], out[None]
-            residual = None if residual is None else residual[None]
-        x, _ = swept_view(x, problem.layout_out)
-    packed = call.algorithm.prepare(problem, weight)
-    execute(problem, call.algorithm, packed, x, bias, residual, target)
-    return out
+        weight, bias = _for_algorithms(problem, weight, bias)
+    if call.algorithm.reads_weight:
+        call = call.by(select(problem, algorithm, weight=weight))
+    return call.run(weight, x, bias, residual, out)
 
 
 def _checked(
@@ -135,7 +130,7 @@ def _checked(
     arguments: dict[str, Any],
     residual: bool,
     algorithm: str,
-) -> _Call:
+) -> Call:
     """Check everything that does not depend on the values, and choose."""
     dtype = common_dtype(x=x, weight=weight, bias=bias)
     ndim = spatial_axes(operation)
@@ -143,52 +138,45 @@ def _checked(
         raise ValueError(
             f"x must have {ndim + 2} axes, or {ndim + 1} without a batch, for {operation}, got shape {x.shape}"
         )
-    batched = x.ndim == ndim + 2
+    whole = x if x.ndim == ndim + 2 else x[None]
     problem = ConvProblem.make(
-        operation, x.shape if batched else (1, *x.shape), weight.shape, dtype,
+        operation, whole.shape, weight.shape, dtype,
         bias_shape=None if bias is None else bias.shape, residual=residual, **arguments,
     )  # fmt: skip
-    shape = problem.result_shape if batched else problem.result_shape[1:]
-    _, from_last = swept_view(x if batched else x[None], problem.layout_out)
-    if from_last and problem.layout_in != LAST:
-        problem = replace(problem, layout_in=LAST)
-    plain = x.dtype == weight.dtype == dtype and native(x) is x and weight.flags.c_contiguous and weight.flags.aligned
-    as_given = plain and batched and from_last == (problem.layout_out == LAST) and weight.dtype.isnative
-    return _Call(problem, select(problem, algorithm), batched, shape, as_given)
+    problem = arranged_problem(problem, converted(whole, dtype))
+    call = Call(problem, select(problem, algorithm), x, problem.result_shape[whole.ndim - x.ndim :], packs=True)
+    given = weight, bias
+    call.as_given = all(ours is theirs for ours, theirs in zip(_for_algorithms(problem, *given), given))
+    return call
 
 
-def _conv(
-    ndim: int, x: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, groups: Any,
-    data_format: str | None, padding_mode: str, activation: Any, residual: Any, algorithm: str, precision: str,
-    out: np.ndarray | None,
-) -> np.ndarray:  # fmt: skip
-    if padding_mode != "zeros":
-        if isinstance(out, np.ndarray) and isinstance(x, np.ndarray):
-            check_apart(out, {"x": x})
-        x, padding = _padded(ndim, x, weight, stride, padding, dilation, data_format, padding_mode)
-    arguments = {
-        "stride": stride, "padding": padding, "dilation": dilation, "groups": groups, "data_format": data_format,
-        "activation": activation, "precision": precision,
-    }  # fmt: skip
-    return _run(f"conv{ndim}d", x, weight, bias, arguments, residual, algorithm, out)
+def _for_algorithms(
+    problem: ConvProblem, weight: np.ndarray, bias: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Weight and bias as algorithms get them: the arrays themselves or copies."""
+    weight = np.ascontiguousarray(converted(weight, problem.dtype))
+    return weight, None if bias is None else np.ascontiguousarray(converted(bias, accumulator_dtype(problem.dtype)))
 
 
-def _padded(
-    ndim: int, x: Any, weight: Any, stride: Any, padding: Any, dilation: Any, data_format: str | None, mode: str
-) -> tuple[np.ndarray, int]:
-    """x with its border filled in by another rule than zeros."""
+def _padded(operation: str, x: Any, weight: Any, values: tuple[Any, ...], mode: str, out: Any) -> tuple[Any, Any]:
+    """x with its border filled in by another rule than zeros, and the options without that padding."""
+    stride, padding, dilation, _, data_format, *_ = values
     if mode not in PADDING_MODES:
         raise ValueError(f"padding_mode must be one of {PADDING_MODES}, got {mode!r}")
-    x, weight = as_array("x", x), as_array("weight", weight)
+    if isinstance(out, np.ndarray) and isinstance(x, np.ndarray):
+        check_apart(out, {"x": x})
+    ndim, x, weight = spatial_axes(operation), as_array("x", x), as_array("weight", weight)
     if x.ndim not in (ndim + 1, ndim + 2) or weight.ndim != ndim + 2:
-        return x, padding  # refused when the problem is made
+        return x, values  # refused when the problem is made
     last = layout_of(data_format, ndim) == LAST
     size = x.shape[-ndim - 1 : -1] if last else x.shape[-ndim:]
     strides, dilations = per_axis("stride", stride, ndim, 1), per_axis("dilation", dilation, ndim, 1)
     pads = conv_padding(padding, size, weight.shape[2:], strides, dilations)
     if last:
-        return np.moveaxis(resampling.pad(np.moveaxis(x, -1, -ndim - 1), pads, mode), -ndim - 1, -1), 0
-    return resampling.pad(x, pads, mode), 0
+        padded = np.moveaxis(resampling.pad(np.moveaxis(x, -1, -ndim - 1), pads, mode), -ndim - 1, -1)
+    else:
+        padded = resampling.pad(x, pads, mode)
+    return padded, (stride, 0, *values[2:])
 
 
 def conv2d(
@@ -246,10 +234,10 @@ def conv2d(
     >>> nc.conv2d(np.ones((1, 3, 8, 8), np.float32), np.ones((4, 3, 3, 3), np.float32), padding=1).shape
     (1, 4, 8, 8)
     """
-    return _conv(
-        2, x, weight, bias, stride, padding, dilation, groups, data_format, padding_mode, activation, residual,
-        algorithm, precision, out,
-    )  # fmt: skip
+    values = (stride, padding, dilation, groups, data_format, activation, precision)
+    if padding_mode != "zeros":
+        x, values = _padded("conv2d", x, weight, values, padding_mode, out)
+    return _run("conv2d", x, weight, bias, _FORWARD, values, residual, algorithm, out)
 
 
 def conv1d(
@@ -258,10 +246,10 @@ def conv1d(
     algorithm: str = "auto", precision: str = "default", out: np.ndarray | None = None,
 ) -> np.ndarray:  # fmt: skip
     """Cross-correlate signals (N, C, L) with kernels (out channels, C / groups, k): see `conv2d`."""
-    return _conv(
-        1, x, weight, bias, stride, padding, dilation, groups, data_format, padding_mode, activation, residual,
-        algorithm, precision, out,
-    )  # fmt: skip
+    values = (stride, padding, dilation, groups, data_format, activation, precision)
+    if padding_mode != "zeros":
+        x, values = _padded("conv1d", x, weight, values, padding_mode, out)
+    return _run("conv1d", x, weight, bias, _FORWARD, values, residual, algorithm, out)
 
 
 def conv3d(
@@ -270,22 +258,10 @@ def conv3d(
     algorithm: str = "auto", precision: str = "default", out: np.ndarray | None = None,
 ) -> np.ndarray:  # fmt: skip
     """Cross-correlate volumes (N, C, D, H, W) with kernels (out channels, C / groups, kd, kh, kw): see `conv2d`."""
-    return _conv(
-        3, x, weight, bias, stride, padding, dilation, groups, data_format, padding_mode, activation, residual,
-        algorithm, precision, out,
-    )  # fmt: skip
-
-
-def _conv_transpose(
-    ndim: int, x: Any, weight: Any, bias: Any, stride: Any, padding: Any, output_padding: Any, groups: Any,
-    dilation: Any, output_size: Any, data_format: str | None, activation: Any, residual: Any, algorithm: str,
-    precision: str, out: np.ndarray | None,
-) -> np.ndarray:  # fmt: skip
-    arguments = {
-        "stride": stride, "padding": padding, "output_padding": output_padding, "groups": groups, "dilation": dilation,
-        "output_size": output_size, "data_format": data_format, "activation": activation, "precision": precision,
-    }  # fmt: skip
-    return _run(f"conv_transpose{ndim}d", x, weight, bias, arguments, residual, algorithm, out)
+    values = (stride, padding, dilation, groups, data_format, activation, precision)
+    if padding_mode != "zeros":
+        x, values = _padded("conv3d", x, weight, values, padding_mode, out)
+    return _run("conv3d", x, weight, bias, _FORWARD, values, residual, algorithm, out)
 
 
 def conv_transpose2d(
@@ -328,10 +304,8 @@ def conv_transpose2d(
     -----
     Computed by stride phases, without inserting zeros.
     """
-    return _conv_transpose(
-        2, x, weight, bias, stride, padding, output_padding, groups, dilation, output_size, data_format, activation,
-        residual, algorithm, precision, out,
-    )  # fmt: skip
+    values = (stride, padding, output_padding, groups, dilation, output_size, data_format, activation, precision)
+    return _run("conv_transpose2d", x, weight, bias, _TRANSPOSED, values, residual, algorithm, out)
 
 
 def conv_transpose1d(
@@ -341,10 +315,8 @@ def conv_transpose1d(
     out: np.ndarray | None = None,
 ) -> np.ndarray:  # fmt: skip
     """Transposed convolution of signals (N, C, L): see `conv_transpose2d`."""
-    return _conv_transpose(
-        1, x, weight, bias, stride, padding, output_padding, groups, dilation, output_size, data_format, activation,
-        residual, algorithm, precision, out,
-    )  # fmt: skip
+    values = (stride, padding, output_padding, groups, dilation, output_size, data_format, activation, precision)
+    return _run("conv_transpose1d", x, weight, bias, _TRANSPOSED, values, residual, algorithm, out)
 
 
 def conv_transpose3d(
@@ -354,90 +326,88 @@ def conv_transpose3d(
     out: np.ndarray | None = None,
 ) -> np.ndarray:  # fmt: skip
     """Transposed convolution of volumes (N, C, D, H, W): see `conv_transpose2d`."""
-    return _conv_transpose(
-        3, x, weight, bias, stride, padding, output_padding, groups, dilation, output_size, data_format, activation,
-        residual, algorithm, precision, out,
-    )  # fmt: skip
+    values = (stride, padding, output_padding, groups, dilation, output_size, data_format, activation, precision)
+    return _run("conv_transpose3d", x, weight, bias, _TRANSPOSED, values, residual, algorithm, out)
 
 
 def _gradient(
-    operation: str, full: tuple[str, Any], other: tuple[str, Any], gradient: Any, arguments: dict[str, Any],
+    operation: str, full: tuple[str, Any], other: tuple[str, Any], gradient: Any, values: tuple[Any, ...],
     algorithm: str, out: np.ndarray | None,
 ) -> np.ndarray:  # fmt: skip
     """The input's or the weight's gradient: `full` is (name, shape wanted), `other` (name, the array that is known)."""
-    ndim = spatial_axes(operation)
     known, grad = as_array(*other), as_array("grad_output", gradient)
     shape = _sizes(*full)
+    try:
+        key: Any = (
+            operation, shape, layout(known), layout(grad), out is not None and layout_of_out(out), algorithm,
+            forced(), options.version, values, *map(type, values),
+        )  # fmt: skip
+        call = _calls.get(key)
+    except (AttributeError, TypeError):
+        key = call = None
+    if call is None:
+        names, arguments = (full[0], other[0]), dict(zip(_GRADIENT, values))
+        call = _remember(key, _checked_gradient(operation, names, shape, known, grad, arguments, algorithm))
+    problem = call.problem
+    if out is None:
+        out = call.new()
+    else:
+        check_out(out, shape, problem.dtype, {other[0]: known, "grad_output": grad})
+    if problem.direction == "input":
+        weight, x, target = np.ascontiguousarray(converted(known, problem.dtype)), grad, out
+        if call.algorithm.reads_weight:
+            call = call.by(select(problem, algorithm, weight=weight))
+    else:
+        weight, x = converted(grad, problem.dtype), known
+        weight = weight if x.ndim == problem.ndim + 2 else weight[None]
+        target = out if out.flags.c_contiguous else np.empty(shape, problem.dtype)
+    call.run(weight, x, None, None, target)
+    if target is not out:
+        out[...] = target
+    return out
+
+
+def _checked_gradient(
+    operation: str, names: tuple[str, str], shape: tuple[int, ...], known: np.ndarray, grad: np.ndarray,
+    arguments: dict[str, Any], algorithm: str,
+) -> Call:  # fmt: skip
+    """Check everything that does not depend on the values, and choose."""
+    ndim = spatial_axes(operation)
     of_input = operation.endswith("_input")
     x_shape, weight_shape = (shape, known.shape) if of_input else (known.shape, shape)
     if len(x_shape) not in (ndim + 1, ndim + 2):
         raise ValueError(
-            f"{full[0] if of_input else other[0]} must have {ndim + 2} axes, or {ndim + 1} without a batch, "
+            f"{names[0] if of_input else names[1]} must have {ndim + 2} axes, or {ndim + 1} without a batch, "
             f"for {operation}, got {x_shape}"
         )
     batched = len(x_shape) == ndim + 2
-    dtype = common_dtype(**{other[0]: known, "grad_output": grad})
-    whole = x_shape if batched else (1, *x_shape)
-    problem = ConvProblem.make(f"conv{ndim}d", whole, weight_shape, dtype, **arguments)
+    dtype = common_dtype(**{names[1]: known, "grad_output": grad})
+    problem = ConvProblem.make(f"conv{ndim}d", x_shape if batched else (1, *x_shape), weight_shape, dtype, **arguments)
     expected = problem.output_shape if batched else problem.output_shape[1:]
     if grad.shape != expected:
         raise ValueError(f"grad_output must have the convolution's output shape {expected}, got {grad.shape}")
     problem = problem.with_operation(operation)
-    if out is None:
-        out = np.empty(shape, dtype)
-    else:
-        check_out(out, shape, dtype, {other[0]: known, "grad_output": grad})
-    if out.size == 0:
-        return out
-    known, grad = _convert(known, dtype), _convert(grad, dtype)
-    if not batched:
-        grad = grad[None]
     if of_input:
-        grad, from_last = swept_view(grad, problem.layout_out)
-        problem = replace(problem, layout_in=LAST) if from_last else problem
-        chosen = select(problem, algorithm)
-        packed = chosen.prepare(problem, np.ascontiguousarray(known))
-        execute(problem, chosen, packed, grad, None, None, out if batched else out[None])
-        return out
-    chosen = select(problem, algorithm)
-    target = out if out.flags.c_contiguous else np.empty(shape, dtype)
-    swept = known if batched else known[None]
-    execute(problem, chosen, chosen.prepare(problem, grad), swept, None, None, target)
-    if target is not out:
-        out[...] = target
-    return out
+        problem = arranged_problem(problem, converted(grad if batched else grad[None], dtype))
+    return Call(problem, select(problem, algorithm), grad if of_input else known, shape, packs=True)
 
 
 def _input_gradient(
     ndim: int, input_size: Any, weight: Any, grad_output: Any, stride: Any, padding: Any, dilation: Any, groups: Any,
     data_format: str | None, algorithm: str, precision: str, out: np.ndarray | None,
 ) -> np.ndarray:  # fmt: skip
-    arguments = {
-        "stride": stride,
-        "padding": padding,
-        "dilation": dilation,
-        "groups": groups,
-        "data_format": data_format,
-        "precision": precision,
-    }
+    values = (stride, padding, dilation, groups, data_format, precision)
     known = ("weight", weight)
-    return _gradient(f"conv{ndim}d_input", ("input_size", input_size), known, grad_output, arguments, algorithm, out)
+    return _gradient(f"conv{ndim}d_input", ("input_size", input_size), known, grad_output, values, algorithm, out)
 
 
 def _weight_gradient(
     ndim: int, input: Any, weight_size: Any, grad_output: Any, stride: Any, padding: Any, dilation: Any, groups: Any,
     data_format: str | None, algorithm: str, precision: str, out: np.ndarray | None,
 ) -> np.ndarray:  # fmt: skip
-    arguments = {
-        "stride": stride,
-        "padding": padding,
-        "dilation": dilation,
-        "groups": groups,
-        "data_format": data_format,
-        "precision": precision,
-    }
+    values = (stride, padding, dilation, groups, data_format, precision)
     known = ("input", input)
-    return _gradient(f"conv{ndim}d_weight", ("weight_size", weight_size), known, grad_output, arguments, algorithm, out)
+    return _gradient(f"conv{ndim}d_weight", ("weight_size", weight_size), known, grad_output, values, algorithm, out)
 
 
 def conv2d_input(
@@ -654,5 +624,5 @@ def plan(
     arguments["bias_shape"] = None if bias is None else bias.shape
     whole = shape if batched else (1, *shape)
     problem = ConvProblem.make(operation, whole, weight.shape, kind, **arguments)
-    weight = np.ascontiguousarray(_convert(weight, kind))
+    weight = np.ascontiguousarray(converted(weight, kind))
     return make_plan(problem, algorithm, weight, bias, batched, arguments)

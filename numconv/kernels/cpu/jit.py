@@ -38,6 +38,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
+from numconv.kernels.cpu.replay import note
 from numconv.options import Threads, available_cores, get_num_threads
 
 # Reordering and contraction give the speed; nnan and ninf would break NaN and Inf.
@@ -106,9 +107,11 @@ class Kernel:
 
     def __call__(self, workers: int, items: int, *arrays: Any) -> None:
         if workers == 1:
-            self.serial(0, items, 0, *arrays)
+            start = functools.partial(self.serial, 0, items, 0)
         else:
-            self.parallel(workers, items, *arrays)
+            start = functools.partial(self.parallel, workers, items)
+        note(start, arrays)
+        start(*arrays)
 
     def parallel(self, workers: int, items: int, *arrays: Any) -> None:
         """Share the items among threads: Numba's, or Python's where Numba's cannot be used."""

@@ -1,0 +1,169 @@
+"""Launches of kernels, noted and made again: a repeated call then costs little more than its kernels.
+
+An algorithm finds out anew at each call what depends on the problem and on the arrays' layouts alone: which kernel, how
+many workers, headers, tables. The first call of a kind runs it while `Kernel` notes its launches. Each array of a
+launch is the memory of an operand, or a table that outlives the call; calls of the same kind launch the same kernels
+with their own operands in place. Tables may also be made in the call: they depend on the problem and the layouts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from operator import itemgetter, methodcaller
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from numconv.kernels.cpu.memory import flat, whole_lines
+
+TABLE = np.dtype(np.int64)  # of headers and tables; operands of this dtype are not replayed
+
+
+class Noted(NamedTuple):
+    """An array of a launch. Numbers are not kept alive: what is gone after the call was made of its operands."""
+
+    array: Callable[[], np.ndarray | None]
+    address: int
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+
+class Launch(NamedTuple):
+    """A kernel with all but its arrays, and the arrays."""
+
+    start: Callable[..., None]
+    arrays: list[Noted]
+
+
+class _Notes(threading.local):
+    launches: list[Launch] | None = None
+
+
+notes = _Notes()
+
+
+@contextlib.contextmanager
+def noting() -> Iterator[list[Launch]]:
+    """Note the launches of this thread within the block."""
+    before, notes.launches = notes.launches, []
+    try:
+        yield notes.launches
+    finally:
+        notes.launches = before
+
+
+def note(start: Callable[..., None], arrays: Sequence[np.ndarray]) -> None:
+    """Called by each kernel that is launched."""
+    if notes.launches is not None:
+        notes.launches.append(Launch(start, [_noted(a) for a in arrays]))
+
+
+def _noted(array: np.ndarray) -> Noted:
+    known = (lambda: array) if array.dtype == TABLE or array.size == 0 else weakref.ref(array)
+    return Noted(known, _address(array), array.shape, array.dtype)
+
+
+def _address(array: np.ndarray) -> int:
+    return array.__array_interface__["data"][0]
+
+
+class _Seen(NamedTuple):
+    """Memory that launches used: an operand's, or a part of the piece of memory that replaces all others."""
+
+    first: int
+    last: int
+    place: int  # among the operands
+    array: np.ndarray
+    offset: int | None  # in the piece
+
+    def view(self, noted: Noted) -> Callable[[np.ndarray], np.ndarray] | None:
+        """What makes the noted array of another operand laid out like this one, if that is known."""
+        if self.offset is not None and len(noted.shape) == 1:
+            return _part(noted.dtype, noted.shape[0], self.offset + noted.address - self.first)
+        whole, _ = flat(self.array)
+        if (noted.address, noted.shape, noted.dtype) != (self.first, whole.shape, whole.dtype):
+            return None
+        flags = self.array.flags
+        plain = flags.c_contiguous and flags.writeable and noted.dtype == self.array.dtype
+        return methodcaller("reshape", -1) if plain else _flat
+
+
+def _part(dtype: np.dtype, count: int, offset: int) -> Callable[[np.ndarray], np.ndarray]:
+    return lambda memory: np.frombuffer(memory, dtype, count, offset)
+
+
+def _flat(array: np.ndarray) -> np.ndarray:
+    return flat(array)[0]
+
+
+def _seen(operands: Sequence[np.ndarray | None], pieces: Sequence[np.ndarray]) -> tuple[list[_Seen], int]:
+    """(what was used in order of addresses, bytes of all the pieces)."""
+    found, size = [], 0
+    for place, array in enumerate(operands):
+        if array is not None and array.size:
+            whole, _ = flat(array)
+            found.append(_Seen(_address(whole), _address(whole) + whole.nbytes, place, array, None))
+    for array in pieces:
+        if array.size:
+            found.append(_Seen(_address(array), _address(array) + array.nbytes, len(operands), array, size))
+            size += whole_lines(array.nbytes)
+    return sorted(found, key=itemgetter(0)), size
+
+
+def replay(
+    launches: list[Launch], operands: Sequence[np.ndarray | None], pieces: Sequence[np.ndarray]
+) -> tuple[Callable[..., None], int] | None:
+    """Launches to be made again, where that is safe.
+
+    Parameters
+    ----------
+    launches : list of Launch
+    operands : sequence of numpy.ndarray or None
+        They get others in their place, of the same layouts.
+    pieces : sequence of numpy.ndarray
+        Contiguous memory that the launches fill and read: they get parts of one piece of memory in its place.
+
+    Returns
+    -------
+    tuple or None
+        (function of the operands and memory, bytes of memory that it needs). None where operands share memory or could
+        be taken for tables, or where a launch used an array that is neither theirs, nor a table, nor alive.
+    """
+    seen, size = _seen(operands, pieces)
+    shared = any(one.last > other.first for one, other in itertools.pairwise(seen))
+    if not launches or shared or any(one.array.dtype == TABLE for one in seen):
+        return None
+    tables: list[np.ndarray] = []
+    views: dict[tuple[Any, ...], tuple[int, Callable[[np.ndarray], np.ndarray]]] = {}
+    steps = []
+    for start, arrays in launches:
+        picked = []  # places in the list of operands, memory, tables and, from its end, views
+        for noted in arrays:
+            array = noted.array()
+            owner = next((one for one in seen if one.first <= noted.address < one.last and 0 not in noted.shape), None)
+            if owner is None and array is not None:
+                picked.append(len(operands) + 1 + len(tables))
+                tables.append(array)
+            elif owner is not None and owner.array is array and owner.offset is None:
+                picked.append(owner.place)
+            elif owner is not None and (view := owner.view(noted)):
+                key = noted.address, noted.shape, noted.dtype
+                views.setdefault(key, (owner.place, view))
+                picked.append(-1 - list(views).index(key))
+            else:
+                return None
+        steps.append((start, itemgetter(*picked)))
+    last_first = list(views.values())[::-1]
+
+    def again(*operands: Any) -> None:
+        arrays = [*operands, *tables]
+        for place, view in last_first:
+            arrays.append(view(operands[place]))
+        for start, pick in steps:
+            start(*pick(arrays))
+
+    return again, size
