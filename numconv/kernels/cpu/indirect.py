@@ -104,6 +104,7 @@ def multiply(rows, vectors, dtype, half, fused, activation):
     width = vectors * simd.lanes(dtype)
     area = rows * width
     tile = simd.indirect_tile(rows, vectors, activation if fused else "")
+    prefetch = simd.prefetch
     address, listed_rows, listed_taps = simd.address, list_rows(rows), list_taps(rows, size)
     store = layout.store_turned(dtype, half, activation)
     tile_first, tile_last, tile_residual = simd.FIRST, simd.LAST if fused else 0, simd.RESIDUAL
@@ -164,6 +165,7 @@ def multiply(rows, vectors, dtype, half, fused, activation):
 
             first_tile = channel_block * channel_tiles
             last_tile = min(first_tile + channel_tiles, tiles_of_all)
+            across, pointwise = last_tile - first_tile, last_tap - first_tap == 1
             terms = (last_tap - first_tap) * depth * width
             weights = (g * len(taps) + first_tap) * depth * tiles_of_all * width
             for t in range(0, longest, most_taps):
@@ -178,6 +180,14 @@ def multiply(rows, vectors, dtype, half, fused, activation):
                         if t + most_taps >= found and s + piece >= depth:
                             mode |= tile_last
                         for c in range(first_tile, last_tile):
+                            if pointwise and p + 1 < tiles:
+                                # The next tile's rows come while this one is computed, an even share for each tile.
+                                ahead = table + (p + 1) * record + 2 * rows + 1
+                                for r in range(
+                                    rows * (c - first_tile) // across, rows * (c - first_tile + 1) // across
+                                ):
+                                    for line in range(s * size, (s + min(piece, depth - s)) * size, 64):
+                                        prefetch(tables[ahead + r] + line)
                             tile(
                                 tables, table + p * record, t, min(most_taps, found - t), min(piece, depth - s), s,
                                 packed, weights + c * terms + s * width, sums,
