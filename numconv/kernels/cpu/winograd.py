@@ -295,13 +295,15 @@ def _blocking(problem: ConvProblem, m: int) -> Blocking:
 
     factor, sizes_of = places / 36 * dtype.itemsize / 4, (deep, len(starts_h), len(starts_w))
 
+    in_cache = places * kernel[0] * sources * all_tiles * width * dtype.itemsize < 1 << 24  # of the third level
+
     @functools.cache
     def item_seconds(d: int, h: int, w: int, parts: int) -> float:
-        """A vector's square 40 ns in and 35 ns out, products at 240 GF/s, weights from the third level at 120 GB/s."""
+        """A vector's square 40 ns in and 35 ns out, products at 240 GF/s, weights at 120 GB/s from a cache, else at 40."""
         tiles, slices = d * h * w, ((d - 1) * step + reach + 1) * h * w
         rows = indirect.tile_rows([tiles], vectors)
         products = -(-tiles // rows) * (rows + 0.4) * kernel[0] * padded * width * places / 120e9 * dtype.itemsize / 4
-        stream = places * kernel[0] * sources * width * dtype.itemsize / 1.2e11
+        stream = places * kernel[0] * sources * width * dtype.itemsize / (1.2e11 if in_cache else 4e10)
         squares = slices * padded / lanes * 40e-9 * factor
         return squares + -(-all_tiles // parts) * (products + stream + tiles * vectors * 35e-9 * factor) + 5e-7
 
