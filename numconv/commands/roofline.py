@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -78,7 +79,8 @@ def report(pattern: str, quick: bool, dtype: str, output: Path, to_json: Path | 
     meter = roofline.Meter()
     threads = [each.threads for each in meter.ceilings()]
     timings = []
-    for _, shape in chosen:
+    for number, (_, shape) in enumerate(chosen, 1):
+        print(f"{number} of {len(chosen)} layers", end="\r", file=sys.stderr, flush=True)
         timings.append(time_layer(shape, dtype, threads, rounds, budget))
         meter.round(budget / 2)
     ceilings = meter.ceilings()
