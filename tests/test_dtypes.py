@@ -51,7 +51,7 @@ def rounded_once(actual, expected, dtype, slack):
 
 
 @pytest.mark.parametrize("dtype", HALF, **named)
-@pytest.mark.parametrize("algorithm", ["auto", "im2col", "direct"])
+@pytest.mark.parametrize("algorithm", ["auto", "indirect", "direct"])
 @pytest.mark.parametrize("data_format", ["NCHW", "NHWC"])
 def test_half_types_are_rounded_once(dtype, algorithm, data_format):
     x, weight, bias = images(dtype, ci=20, co=20)
@@ -80,7 +80,7 @@ def test_half_types_in_the_other_passes(dtype):
     grad = nc.conv2d(x, weight, **OPTIONS)
     g = grad.astype(np.float64)
     for algorithm in nc.algorithms("conv2d_input"):
-        if algorithm in ("im2col", "direct"):
+        if algorithm in ("indirect", "direct"):
             expected = reference.conv_input(x.shape, wide[1], g, **OPTIONS)
             slack = 1e-6 * reference.scale(reference.conv_input, x.shape, wide[1], g, **OPTIONS)
             actual = nc.conv2d_input(x.shape, weight, grad, algorithm=algorithm, **OPTIONS)
@@ -96,7 +96,7 @@ def test_half_types_in_the_other_passes(dtype):
 
 
 @pytest.mark.parametrize("dtype", HALF, **named)
-@pytest.mark.parametrize("algorithm", ["im2col", "direct"])
+@pytest.mark.parametrize("algorithm", ["indirect", "direct"])
 def test_half_types_round_as_numpy_and_keep_special_numbers(dtype, algorithm):
     """A pointwise kernel of one weight, so that every result is one product."""
     bits = np.arange(1 << 16, dtype=np.uint16).view(dtype)
@@ -289,7 +289,7 @@ def disguises(array):
     yield "masked", np.ma.masked_array(array)
 
 
-@pytest.mark.parametrize("algorithm", ["auto", "im2col", "direct"])
+@pytest.mark.parametrize("algorithm", ["auto", "indirect", "direct"])
 @pytest.mark.parametrize("place", ["x", "weight", "bias", "residual"])
 def test_any_memory_gives_the_same_and_is_left_alone(place, algorithm):
     x, weight, bias = images(FLOATS[0])
@@ -337,7 +337,7 @@ def test_broadcast_arrays():
     bias = np.broadcast_to(np.float32(2), (6,))
     residual = np.broadcast_to(np.float32(-1), nc.conv2d(x.copy(), weight.copy(), **OPTIONS).shape)
     expected = reference.conv(x, weight, bias, **OPTIONS) - 1
-    for algorithm in ("im2col", "direct"):
+    for algorithm in ("indirect", "direct"):
         actual = nc.conv2d(x, weight, bias, residual=residual, algorithm=algorithm, **OPTIONS)
         np.testing.assert_allclose(actual, expected, rtol=1e-6)
     assert_array_equal(nc.conv2d_input(x.shape, weight, residual, **OPTIONS),

@@ -40,7 +40,7 @@ def test_a_plan_gives_what_the_call_gives(operation, data_format):
             assert_array_equal(plan(x), expected, err_msg=case.name)
 
 
-@pytest.mark.parametrize("algorithm", ["auto", "im2col", "direct"])
+@pytest.mark.parametrize("algorithm", ["auto", "indirect", "direct"])
 def test_any_batch_size_and_no_batch(algorithm):
     x, weight, bias = layer(n=5)
     plan = nc.plan("conv2d", x.shape, weight, bias, padding=1, algorithm=algorithm)
@@ -87,7 +87,7 @@ def test_a_plan_copies_its_weight_and_bias():
 
 def test_for_shape_shares_the_packed_weight():
     x, weight, bias = layer(co=40)
-    for algorithm in ("im2col", "direct"):
+    for algorithm in ("indirect", "direct"):
         plan = nc.plan("conv2d", x.shape, weight, bias, padding="same", algorithm=algorithm)
         other = plan.for_shape((1, 5, 20, 4))
         assert other.algorithm == algorithm
@@ -125,7 +125,7 @@ def test_a_plan_refuses_another_dtype_rank_or_size(x, error, words):
 
 def test_a_plan_takes_any_byte_order_and_memory():
     x, weight, bias = layer()
-    plan = nc.plan("conv2d", x.shape, weight, bias, algorithm="im2col")
+    plan = nc.plan("conv2d", x.shape, weight, bias, algorithm="indirect")
     expected = plan(x)
     for other in (x.astype(">f4"), np.asfortranarray(x), np.repeat(x, 2, axis=3)[..., ::2]):
         assert_array_equal(plan(other), expected)
@@ -145,9 +145,9 @@ def test_the_dtype_of_a_plan():
 
 def test_description():
     _, weight, bias = layer()
-    plan = nc.plan("conv2d", (2, 5, 9, 11), weight, bias, algorithm="im2col")
+    plan = nc.plan("conv2d", (2, 5, 9, 11), weight, bias, algorithm="indirect")
     text = plan.describe()
-    for part in ("conv2d", "(2, 5, 9, 11)", "(6, 5, 3, 3)", "(2, 6, 7, 9)", "float32", "im2col", str(plan.workspace)):
+    for part in ("conv2d", "(2, 5, 9, 11)", "(6, 5, 3, 3)", "(2, 6, 7, 9)", "float32", "indirect", str(plan.workspace)):
         assert part in text
     assert text in repr(plan)
     assert nc.plan("conv2d", (2, 5, 9, 11), weight, bias, algorithm="direct").workspace == 0
@@ -164,7 +164,7 @@ def test_a_small_workspace_limit_falls_back_to_direct(workspace_limit):
     plan = nc.plan("conv2d", x.shape, weight, bias)
     assert plan.algorithm == "direct" and plan.workspace == 0
     explanation = nc.explain("conv2d", x, weight)
-    assert explanation.algorithm == "direct" and "workspace" in explanation.rejected["im2col"]
+    assert explanation.algorithm == "direct" and "workspace" in explanation.rejected["indirect"]
     np.testing.assert_allclose(nc.conv2d(x, weight, bias), expected, rtol=1e-4, atol=1e-4)
 
 
@@ -228,7 +228,7 @@ def test_from_the_second_call_on_nothing_is_allocated(algorithm):
 def test_threads_share_a_plan():
     x, weight, bias = arrays_like((1, 24, 30, 31), (40, 24, 3, 3), (40,), np.float32)
     plans = [
-        nc.plan("conv2d", x.shape, weight, bias, padding=1, algorithm=algorithm) for algorithm in ("im2col", "direct")
+        nc.plan("conv2d", x.shape, weight, bias, padding=1, algorithm=algorithm) for algorithm in ("indirect", "direct")
     ]
     images = [x * (i + 1) for i in range(8)]
     expected = [[plan(image) for image in images] for plan in plans]
@@ -386,7 +386,7 @@ def test_the_last_registration_of_a_name_counts(registry):
 
 
 def test_registration_is_checked(registry):
-    for name in ("direct", "im2col", "auto", "tuned"):
+    for name in ("direct", "indirect", "auto", "tuned"):
         with pytest.raises(ValueError, match=rf"{name}.*taken"):
             nc.register("conv2d", slow, name=name)
     with pytest.raises(TypeError, match=r"algorithm.*int"):
@@ -442,11 +442,11 @@ def test_explain_gives_the_reasons(registry, capsys):
     assert "it is not my day" in capsys.readouterr().out
     assert nc.explain("conv2d", x, weight, algorithm="direct").algorithm == "direct"
     integers = nc.explain("conv2d", x.astype(np.int32), weight.astype(np.int32))
-    assert integers.algorithm == "direct" and "int32" in integers.rejected["im2col"]
+    assert integers.algorithm == "direct" and "int32" in integers.rejected["indirect"]
 
 
 def test_names_of_algorithms():
-    assert nc.algorithms("conv2d")[-1] == "direct" and "im2col" in nc.algorithms("conv2d")
+    assert nc.algorithms("conv2d")[-1] == "direct" and "indirect" in nc.algorithms("conv2d")
     for wrong in ("conv4d", "convolution", "max_pool9d"):
         with pytest.raises(ValueError, match="operation"):
             nc.algorithms(wrong)

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from numconv.algorithm import Algorithm
-from numconv.kernels.cpu import jit, layout, simd
+from numconv.kernels.cpu import jit, layout, simd, tiles
 from numconv.kernels.cpu import sweep as geo
 from numconv.kernels.cpu.memory import aligned, flat
 from numconv.problem import LAST, ConvProblem, remembered
@@ -30,20 +30,20 @@ MOST_TAPS = 32  # along a row of the kernel, and sources: 448 multiplications in
 MOST_LINES = 256  # rows of the kernel, over its planes
 ITEMS = 16  # channels are split until there are so many items
 # Of the shape, an array: lanes of a vector that are used for results and for sources, vectors of an item, blocks of
-# vectors, and rows of the kernel.
-RESULTS, SOURCES, VECTORS, BLOCKS, LINES = range(5)
+# vectors, rows of the kernel and numbers of one's weights; address of the tile (`shapes` adds it), its positions, their
+# distance and its reach.
+RESULTS, SOURCES, VECTORS, BLOCKS, LINES, LINE, TILE, WIDTH, STRIDE, REACH = range(10)
 
 
 @jit.kernel
-def correlate(positions, taps, stride, dilation, sources, results, dtype, activation):
-    """The pass over one phase, whose taps lie `dilation` columns apart."""
-    tile = simd.narrow_tile(positions, taps, stride, dilation, sources, results, activation)
-    lists = simd.stack(2 * MOST_LINES, "int64")
-    reach = (positions - 1) * stride + (taps - 1) * dilation
-    whole, with_residual, line_size = simd.LAST, simd.RESIDUAL, taps * sources * simd.lanes(dtype)
+def correlate(dtype):
+    """The pass over one phase, with the tile of the shape."""
+    call, address, lists = simd.call, simd.address, simd.stack(2 * MOST_LINES, "int64")
+    whole, with_residual = simd.LAST, simd.RESIDUAL
 
     def body(start, stop, worker, x, packed, bias, residual, out, header, phase, lines, shape, parameter):
-        listed = lists()
+        listed, tile, positions, stride, line_size = lists(), shape[TILE], shape[WIDTH], shape[STRIDE], shape[LINE]
+        reach = shape[REACH]
         channels, wide, rows = header[geo.R] * header[geo.GROUPS], phase[geo.COUNT_W], phase[geo.COUNT_H]
         x_w, source_w = header[geo.X_W], header[geo.SOURCE_W]
         out_step, more_step = header[geo.STEP_W] * header[geo.OUT_W], header[geo.STEP_W] * header[geo.RESIDUAL_W]
@@ -76,10 +76,14 @@ def correlate(positions, taps, stride, dilation, sources, results, dtype, activa
                     mode |= whole
                 v = block * vectors
                 c, s = v * per_vector, v * from_vector
-                tile(
-                    listed, 0, count, x, at + first * x_w + s, x_w, (-first, source_w - first), sources_all - s, packed,
-                    v * pitch, pitch, out, o + w * out_step + c, out_step, bias, c, channels - c, here, residual,
-                    q + w * more_step + c, more_step, mode, min(vectors, -(-channels // per_vector) - v), parameter,
+                call(
+                    tile,
+                    (
+                        address(listed, 0), address(x, at + first * x_w + s), address(packed, v * pitch),
+                        address(out, o + w * out_step + c), address(bias, c), address(residual, q + w * more_step + c),
+                        address(parameter, 0), count, x_w, -first, source_w - first, sources_all - s, pitch, out_step,
+                        channels - c, here, more_step, mode, min(vectors, -(-channels // per_vector) - v),
+                    ),
                 )  # fmt: skip
 
     return body
@@ -114,7 +118,6 @@ class Phase(NamedTuple):
     places: np.ndarray  # of its taps in the weight, row after row
     taps: int  # in a row
     dilation: int
-    positions: int  # of a tile
     shape: np.ndarray
     items: int
     packed: int  # numbers
@@ -140,16 +143,33 @@ def phases(problem: ConvProblem) -> tuple[Phase, ...]:
         wide = int(row[geo.COUNT_W])
         most = POSITIONS if swept.source_channels == 1 else POSITIONS[1:]
         positions = min(most, key=lambda p: -(-wide // p) * (p + 4))
-        shape = [groups * swept.result_channels, groups * swept.source_channels, of_item, blocks, len(lines)]
+        stride, dilation = int(swept.fixed_header[geo.STRIDE_W]), int(columns[1] - columns[0]) if across > 1 else 1
+        shape = [
+            groups * swept.result_channels, groups * swept.source_channels, of_item, blocks, len(lines),
+            across * swept.source_channels * lanes, 0, positions, stride,
+            (positions - 1) * stride + (across - 1) * dilation,
+        ]  # fmt: skip
         found.append(
             Phase(
                 np.ascontiguousarray(row), np.ascontiguousarray(lines if len(lines) else np.zeros((1, 3), np.int64)),
-                np.ascontiguousarray(taps[:, geo.TAP]), across, int(columns[1] - columns[0]) if across > 1 else 1,
-                positions, np.array(shape, np.int64), rows * blocks,
+                np.ascontiguousarray(taps[:, geo.TAP]), across, dilation, np.array(shape, np.int64), rows * blocks,
                 vectors * len(taps) * swept.source_channels * lanes,
             )
         )  # fmt: skip
     return tuple(found)
+
+
+@remembered
+def shapes(problem: ConvProblem) -> list[np.ndarray]:
+    """The shapes of a problem's phases with their tiles, compiled."""
+    swept, found = geo.sweep(problem), []
+    for phase in phases(problem):
+        numbers = int(phase.shape[WIDTH]), phase.taps, int(phase.shape[STRIDE]), phase.dilation
+        channels = swept.source_channels, swept.result_channels
+        shape = phase.shape.copy()
+        shape[TILE] = tiles.address(tiles.narrow, *numbers, *channels, swept.kind, layout.activation_of(problem))
+        found.append(shape)
+    return found
 
 
 class Depthwise(Algorithm):
@@ -204,17 +224,11 @@ class Depthwise(Algorithm):
             a if a is None or a.strides[-1] == a.itemsize else np.ascontiguousarray(a) for a in (x, residual)
         )
         given = geo.operands(problem, x, bias, residual, out)
-        name = "" if problem.activation is None else problem.activation[0]
-        stride = int(swept.fixed_header[geo.STRIDE_W])
-        for phase in phases(problem):
-            kernel = correlate(
-                phase.positions, phase.taps, stride, phase.dilation, swept.source_channels, swept.result_channels,
-                swept.kind, name,
-            )  # fmt: skip
+        for phase, shape in zip(phases(problem), shapes(problem)):
             workers = min(jit.workers(seconds(problem)), max(phase.items, 1))
-            kernel(
+            correlate(swept.kind)(
                 workers, phase.items, given.x, packed[at : at + phase.packed], given.bias, given.residual, given.out,
-                given.header, phase.counts, phase.lines, phase.shape, given.parameter,
+                given.header, phase.counts, phase.lines, shape, given.parameter,
             )  # fmt: skip
             at += phase.packed
 
@@ -224,8 +238,8 @@ def seconds(problem: ConvProblem) -> float:
     """Estimate for one thread: a tile 12 ns, and its products at half the peak."""
     swept, total = geo.sweep(problem), 0.0
     for phase in phases(problem):
-        tiles = phase.items / int(phase.shape[BLOCKS]) * -(-int(phase.counts[geo.COUNT_W]) // phase.positions)
+        tiles = phase.items / int(phase.shape[BLOCKS]) * -(-int(phase.counts[geo.COUNT_W]) // int(phase.shape[WIDTH]))
         vectors = -(-problem.groups * swept.result_channels // int(phase.shape[RESULTS]))
         terms = len(phase.places) * swept.source_channels
-        total += tiles * vectors * (1.2e-8 + phase.positions * terms * 2.7e-10)
+        total += tiles * vectors * (1.2e-8 + int(phase.shape[WIDTH]) * terms * 2.7e-10)
     return total

@@ -1,4 +1,4 @@
-"""The weight's gradient as a blocked matrix product, both operands packed on the fly.
+"""im2col: the weight's gradient as a blocked matrix product, both operands packed on the fly.
 
     gradient[r, k] = sum over images and positions p of image[k, p] * output_gradient[r, p],      k = (tap, channel)
 
@@ -21,7 +21,6 @@ import numpy as np
 from numconv.algorithm import Algorithm
 from numconv.kernels.cpu import jit, simd
 from numconv.kernels.cpu import sweep as geo
-from numconv.kernels.cpu.im2col import SEGMENT, find_segments
 from numconv.kernels.cpu.memory import flat
 from numconv.problem import ConvProblem, accumulator_dtype, remembered
 
@@ -29,6 +28,34 @@ STEPS = simd.STEPS
 ROW_TILES, CHANNEL_TILES, ITEMS = 6, 4, 8  # most tiles of a block, and the least items aimed at
 # Of the blocking, an array: tiles of k and of r in a block, and how many blocks there are.
 K_TILES, R_TILES, K_BLOCKS, R_BLOCKS = range(4)
+
+
+# Of a segment, positions in one row of the result: first, how many, and coordinates of the first.
+SEGMENT = 5
+OUTSIDE = -(1 << 40)  # coordinate of positions that only fill up a tile
+
+
+@jit.function
+def find_segments():
+    """Cut `count` positions from `first` on at the ends of rows (of `width`) and of tiles; pad up to a whole tile."""
+
+    def segments_of(segments, first, count, height, width, tile):
+        found, j = 0, 0
+        while j < count:
+            row, column = divmod(first + j, width)
+            length = min(width - column, count - j, tile - j % tile)
+            at = found * SEGMENT
+            segments[at], segments[at + 1] = j, length
+            segments[at + 2], segments[at + 3], segments[at + 4] = row // height, row % height, column
+            found, j = found + 1, j + length
+        if j % tile:
+            at = found * SEGMENT
+            segments[at], segments[at + 1], segments[at + 2] = j, tile - j % tile, OUTSIDE
+            segments[at + 3] = segments[at + 4] = 0
+            found += 1
+        return found
+
+    return segments_of
 
 
 @jit.kernel

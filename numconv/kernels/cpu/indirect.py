@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 from numconv.algorithm import Algorithm
-from numconv.kernels.cpu import jit, layout, simd
+from numconv.kernels.cpu import jit, layout, simd, tiles
 from numconv.kernels.cpu import sweep as geo
 from numconv.kernels.cpu.memory import whole_lines
 from numconv.kernels.cpu.packing import pack, packed_size
@@ -36,13 +36,15 @@ ITEMS = 8  # blocks are made smaller until there are so many items
 # Of the blocking, an array: tiles of positions and channels in a block, blocks of positions, taps and channels that
 # are summed at a time, numbers in a tile's record, then each phase's first block.
 POSITION_TILES, CHANNEL_TILES, POSITION_BLOCKS, TAPS, PIECE, RECORD, FIRST_BLOCK = range(7)
+# Of the shape, an array: addresses of the tile and of the one that turns results, rows and vectors, whether it stores.
+TILE, TURNED, ROWS_OF_TILE, VECTORS_OF_TILE, STORES = range(5)
 
 
 @jit.function
-def list_rows(rows):
+def list_rows():
     """Write the addresses of a tile's rows: `count` positions from (d, h, w) on, the last of them repeated."""
 
-    def listed(table, at, count, base, d, h, w, high, wide, step_d, step_h, step_w):
+    def listed(table, at, rows, count, base, d, h, w, high, wide, step_d, step_h, step_w):
         r = 0
         while r < count:
             run, first = min(wide - w, count - r), base + d * step_d + h * step_h + w * step_w
@@ -58,11 +60,11 @@ def list_rows(rows):
 
 
 @jit.function
-def list_taps(rows, size):
+def list_taps(size):
     """Write a tile's taps: place in the weights, and addresses of `rows` rows of the source. Gives how many count."""
     clip = geo.valid_range()
 
-    def listed(table, to, count, base, zeros, header, taps, first, last, terms, d, h, w, high, wide):
+    def listed(table, to, rows, count, base, zeros, header, taps, first, last, terms, d, h, w, high, wide):
         stride_d, stride_h, stride_w = header[geo.STRIDE_D], header[geo.STRIDE_H], header[geo.STRIDE_W]
         source_d, source_h, source_w = header[geo.SOURCE_D], header[geo.SOURCE_H], header[geo.SOURCE_W]
         over_d, over_h, over_w = header[geo.X_D] * size, header[geo.X_H] * size, header[geo.X_W] * size
@@ -98,21 +100,20 @@ def list_taps(rows, size):
 
 
 @jit.kernel
-def multiply(rows, vectors, dtype, half, fused, activation):
-    """The pass, with tiles rows x vectors; where `fused`, the tile applies the activation and stores."""
-    size = np.dtype(dtype).itemsize
-    width = vectors * simd.lanes(dtype)
-    area = rows * width
-    tile = simd.indirect_tile(rows, vectors, activation if fused else "")
-    prefetch = simd.prefetch
-    address, listed_rows, listed_taps = simd.address, list_rows(rows), list_taps(rows, size)
-    store = layout.store_turned(dtype, half, activation)
-    tile_first, tile_last, tile_residual = simd.FIRST, simd.LAST if fused else 0, simd.RESIDUAL
+def multiply(dtype, half):
+    """The pass, with the tile that `shape` describes; in a fused one the tile stores the result."""
+    size, lanes = np.dtype(dtype).itemsize, simd.lanes(dtype)
+    call, address, prefetch = simd.call, simd.address, simd.prefetch
+    listed_rows, listed_taps, store = list_rows(), list_taps(size), layout.store_turned(dtype, half)
+    tile_first, last, residual_bit = simd.FIRST, simd.LAST, simd.RESIDUAL
 
     def body(
         start, stop, worker, x, packed, bias, residual, out, sums, tables, zeros, header, phases, taps, blocking,
-        parameter,
+        shape, parameter,
     ):  # fmt: skip
+        tile, turned, rows, fused = shape[TILE], shape[TURNED], shape[ROWS_OF_TILE], shape[STORES] != 0
+        width = shape[VECTORS_OF_TILE] * lanes
+        area, tile_last = rows * width, last * shape[STORES]
         # Locals, since a store could change the header for all that the compiler knows.
         groups, channels, depth = header[geo.GROUPS], header[geo.R], header[geo.S]
         step_d, step_h, step_w = header[geo.STEP_D], header[geo.STEP_H], header[geo.STEP_W]
@@ -121,7 +122,7 @@ def multiply(rows, vectors, dtype, half, fused, activation):
         tiles_of_all = -(-channels // width)
         table, total = worker * position_tiles * (record + 1), worker * position_tiles * channel_tiles * area
         counts_at = table + position_tiles * record
-        with_residual = tile_residual * header[geo.HAS_RESIDUAL]
+        with_residual = residual_bit * header[geo.HAS_RESIDUAL]
         for item in range(start, stop):
             rest, block = divmod(item, blocking[POSITION_BLOCKS])
             rest, g = divmod(rest, groups)
@@ -147,17 +148,18 @@ def multiply(rows, vectors, dtype, half, fused, activation):
                 count, head = min(rows, positions - p * rows), table + p * record
                 if fused:
                     listed_rows(
-                        tables, head, count, address(out, o), d, h, w, high, wide, step_d * header[geo.OUT_D] * size,
-                        step_h * header[geo.OUT_H] * size, step_w * header[geo.OUT_W] * size,
+                        tables, head, rows, count, address(out, o), d, h, w, high, wide,
+                        step_d * header[geo.OUT_D] * size, step_h * header[geo.OUT_H] * size,
+                        step_w * header[geo.OUT_W] * size,
                     )  # fmt: skip
                     if with_residual:
                         listed_rows(
-                            tables, head + rows, count, address(residual, q), d, h, w, high, wide,
+                            tables, head + rows, rows, count, address(residual, q), d, h, w, high, wide,
                             step_d * header[geo.RESIDUAL_D] * size, step_h * header[geo.RESIDUAL_H] * size,
                             step_w * header[geo.RESIDUAL_W] * size,
                         )  # fmt: skip
                 found = listed_taps(
-                    tables, head + 2 * rows, count, base, address(zeros, 0), header, taps, first_tap, last_tap,
+                    tables, head + 2 * rows, rows, count, base, address(zeros, 0), header, taps, first_tap, last_tap,
                     depth * width, d, h, w, high, wide,
                 )  # fmt: skip
                 tables[counts_at + p] = found
@@ -188,11 +190,16 @@ def multiply(rows, vectors, dtype, half, fused, activation):
                                 ):
                                     for line in range(s * size, (s + min(piece, depth - s)) * size, 64):
                                         prefetch(tables[ahead + r] + line)
-                            tile(
-                                tables, table + p * record, t, min(most_taps, found - t), min(piece, depth - s), s,
-                                packed, weights + c * terms + s * width, sums,
-                                total + ((c - first_tile) * tiles + p) * area, mode, bias, g * channels + c * width,
-                                min(width, channels - c * width), parameter,
+                            channel = g * channels + c * width
+                            call(
+                                tile,
+                                (
+                                    address(tables, table + p * record),
+                                    address(packed, weights + c * terms + s * width),
+                                    address(sums, total + ((c - first_tile) * tiles + p) * area),
+                                    address(bias, channel), address(parameter, 0), t, min(most_taps, found - t),
+                                    min(piece, depth - s), s, mode, channel, min(width, channels - c * width),
+                                ),
                             )  # fmt: skip
             if not fused:
                 out_w, more_w = step_w * header[geo.OUT_W], step_w * header[geo.RESIDUAL_W]
@@ -208,7 +215,7 @@ def multiply(rows, vectors, dtype, half, fused, activation):
                         )
                         for c in range(first_tile, last_tile):
                             store(
-                                sums, total + ((c - first_tile) * tiles + p) * area + r * width, width, run,
+                                turned, sums, total + ((c - first_tile) * tiles + p) * area + r * width, width, run,
                                 g * channels + c * width, min(width, channels - c * width), bias, residual, out, header,
                                 parameter, to, more, out_w, more_w,
                             )  # fmt: skip
@@ -308,7 +315,7 @@ def blocking(problem: ConvProblem) -> Blocking:
     rate = (120e9 if vectors > 1 else 100e9) * 4 / dtype.itemsize
     seconds = problem.n * problem.groups * sum(tiles) * (rows * depth * all_tiles * width / rate + 3e-8)
     laid_out = 0 if in_place else layout.frame(problem).size
-    fused = fuses(problem)
+    fused = layout.fuses(problem)
     seconds += items() * 3e-7 + laid_out * 3e-10
     seconds += problem.n * problem.groups * channels * sum(counts) * (5e-11 if fused else 1e-10)
     one_sum = fused and most_taps * depth <= STEPS
@@ -321,15 +328,17 @@ def blocking(problem: ConvProblem) -> Blocking:
 
 
 @remembered
-def fuses(problem: ConvProblem) -> bool:
-    """Whether the tile itself stores the result."""
-    return problem.layout_out == LAST and not geo.sweep(problem).half and activation_of(problem) in layout.FUSED
+def shapes(problem: ConvProblem) -> tuple[np.ndarray, np.ndarray]:
+    """The shape where sums are stored apart, and that of a tile which stores the result."""
+    cut, swept = blocking(problem), geo.sweep(problem)
+    numbers = cut.rows, cut.vectors, swept.kind
 
+    def shape(activation: str, stores: bool) -> np.ndarray:
+        tile = tiles.address(tiles.indirect, *numbers, activation)
+        return np.array([tile, layout.turned_tile(problem), cut.rows, cut.vectors, stores], np.int64)
 
-def activation_of(problem: ConvProblem) -> str:
-    """The activation's name for a kernel's factory: one that tiles apply, or "other"."""
-    name = "" if problem.activation is None else problem.activation[0]
-    return name if name in layout.FUSED else "other"
+    apart = shape("", False)
+    return apart, shape(layout.activation_of(problem), True) if layout.fuses(problem) else apart
 
 
 class Indirect(Algorithm):
@@ -363,7 +372,7 @@ class Indirect(Algorithm):
         return pack(problem, weight, tile_width(problem))
 
     def run(self, problem, packed, x, bias, residual, out, workspace):
-        fused = fuses(problem) and out.strides[-1] == out.itemsize
+        fused = layout.fuses(problem) and out.strides[-1] == out.itemsize
         fused = fused and (residual is None or residual.strides[-1] == residual.itemsize)
         problem, x, residual, out = geo.joined(problem, x, residual, out)
         cut, swept = blocking(problem), geo.sweep(problem)
@@ -377,9 +386,8 @@ class Indirect(Algorithm):
         workers = (workspace.size - laid) // self.worker_bytes(problem)
         workers = min(jit.workers(cut.seconds), workers, max(cut.items, 1))
         middle = laid + workers * cut.addresses * 8
-        kernel = multiply(cut.rows, cut.vectors, swept.kind, swept.half, fused, activation_of(problem))
-        kernel(
+        multiply(swept.kind, swept.half)(
             workers, cut.items, given.x, packed, given.bias, given.residual, given.out,
             workspace[middle:].view(swept.accumulator), workspace[laid:middle].view(np.int64), cut.zeros,
-            given.header, cut.phases, cut.taps, cut.table, given.parameter,
+            given.header, cut.phases, cut.taps, cut.table, shapes(problem)[fused], given.parameter,
         )  # fmt: skip

@@ -168,6 +168,20 @@ def function(factory: Callable[..., Callable[..., Any]]) -> Callable[..., Any]:
     return _factory(factory, _compile)
 
 
+def address(compiled: Any, count: int) -> int:
+    """The address of what a `@jit.function` factory gave, for a tuple of `count` integers: to call by `simd.call`.
+
+    A kernel that calls its tile by address is compiled once for all tiles.
+    """
+    from numba import types
+
+    with _compiler_lock():
+        signature = (types.UniTuple(types.intp, count),)
+        compiled.compile(signature)
+        result = compiled.overloads[signature]
+        return result.library.get_pointer_to_function(result.fndesc.llvm_func_name)
+
+
 def workers(seconds: float) -> int:
     """How many threads work of an estimated single-thread time is worth."""
     return 1 if seconds < PARALLEL_FROM_SECONDS * _Parallel.cost else get_num_threads()

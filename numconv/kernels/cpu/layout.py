@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from numconv.kernels.cpu import epilogue, jit, simd
+from numconv.kernels.cpu import epilogue, jit, simd, tiles
 from numconv.kernels.cpu import sweep as geo
-from numconv.problem import ConvProblem, remembered
+from numconv.problem import LAST, ConvProblem, remembered
 
 # Of the frame, an array: the lowest position along each axis, and the extents that are copied.
 LOW_D, LOW_H, LOW_W, DEEP, HIGH, WIDE = range(6)
@@ -66,35 +66,38 @@ FUSED = ("", "relu", "relu6", "leaky_relu", "silu", "hardswish")
 
 
 @jit.function
-def store_turned(dtype, half, activation):
+def store_turned(dtype, half):
     """Store the sums of a run of positions of a row, channels side by side, where the result's lie otherwise.
 
-    sums[s + i pitch + j], for position i < run and channel j < some, become the result's at out[to + ...]. The
-    activation is one of FUSED, or "other": the header's.
+    sums[s + i pitch + j], for position i < run and channel j < some, become the result's at out[to + ...]. `tile` is
+    the address of the `turn_store` that stores positions side by side, or 0.
     """
     lanes = simd.lanes(dtype)
     turn, square, read, write = simd.transpose(dtype), simd.stack(lanes**2, dtype), simd.load(0), simd.store(0)
     add, activate, store = epilogue.add_run(half), epilogue.activate_run(), epilogue.store_run(half, dtype)
-    in_registers = half == 0 and activation in FUSED
-    stored_at_once = simd.turn_store(dtype, activation)
+    call, address = simd.call, simd.address
 
-    def stored(sums, s, pitch, run, c, some, bias, residual, out, header, parameter, to, more, out_step, more_step):
+    def stored(
+        tile, sums, s, pitch, run, c, some, bias, residual, out, header, parameter, to, more, out_step, more_step
+    ):  # fmt: skip
         block = square()
         out_c, more_c, has_residual = header[geo.OUT_C], header[geo.RESIDUAL_C], header[geo.HAS_RESIDUAL]
-        side_by_side = out_step == 1 and (more_step == 1 or has_residual == 0)
+        side_by_side = tile != 0 and out_step == 1 and (more_step == 1 or has_residual == 0)
         for i in range(0, run, lanes):
             here = min(lanes, run - i)
             for v in range(0, some, lanes):
                 channels, channel = min(lanes, some - v), c + v
                 from_sums, o, q = s + i * pitch + v, to + i * out_step + channel * out_c, more + i * more_step
                 q += channel * more_c
-                if in_registers:  # noqa: SIM102 (Numba leaves the branch out where it is False)
-                    if side_by_side:
-                        stored_at_once(
-                            sums, from_sums, pitch, here, channels, bias, channel, residual, q, more_c, has_residual,
-                            out, o, out_c, parameter,
-                        )  # fmt: skip
-                        continue
+                if side_by_side:
+                    call(
+                        tile,
+                        (
+                            address(sums, from_sums), address(bias, channel), address(residual, q), address(out, o),
+                            address(parameter, 0), pitch, here, channels, more_c, has_residual, out_c,
+                        ),
+                    )  # fmt: skip
+                    continue
                 turn(sums, from_sums, pitch, here, channels, block)
                 for j in range(channels):
                     value, at = bias[channel + j], j * lanes
@@ -106,6 +109,22 @@ def store_turned(dtype, half, activation):
                     store(out, o + j * out_c, out_step, block, at, here)
 
     return stored
+
+
+def activation_of(problem: ConvProblem) -> str:
+    """The name of a problem's activation, empty without one."""
+    return "" if problem.activation is None else problem.activation[0]
+
+
+def turned_tile(problem: ConvProblem) -> int:
+    """The tile for `store_turned`, 0 where results are converted or take another activation."""
+    swept, name = geo.sweep(problem), activation_of(problem)
+    return 0 if swept.half or name not in FUSED else tiles.address(tiles.turn_store, swept.kind, name)
+
+
+def fuses(problem: ConvProblem) -> bool:
+    """Whether a tile can store the result: channels last, in the accumulator's dtype."""
+    return problem.layout_out == LAST and not geo.sweep(problem).half and activation_of(problem) in FUSED
 
 
 class Frame:

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from numconv.algorithm import Algorithm
-from numconv.kernels.cpu import indirect, jit, layout, simd
+from numconv.kernels.cpu import indirect, jit, layout, simd, tiles
 from numconv.kernels.cpu import sweep as geo
 from numconv.kernels.cpu.memory import flat, whole_lines
 from numconv.problem import LAST, ConvProblem, accumulator_dtype, remembered
@@ -30,20 +30,20 @@ STEPS = 256  # positions summed in registers, unless a row is longer
 TAPS = 32  # most taps of an item: its sums, 8 x 32 x 32 numbers, take 64 KB
 # Of the blocking, an array: tiles of s and r, taps of an item and blocks of taps, rows of the result at a time, taps of
 # a kernel's row that count as channels.
-S_TILES, R_TILES, ITEM_TAPS, TAP_BLOCKS, LINES, JOINED = range(6)
+# And the address of the tile, its rows and channels.
+S_TILES, R_TILES, ITEM_TAPS, TAP_BLOCKS, LINES, JOINED, TILE, ROWS, WIDTH = range(9)
 
 
 @jit.kernel
-def multiply(rows, vectors, dtype, half):
-    """The sums over positions, with tiles rows x vectors; `gradient` is the output's, channels last."""
+def multiply(dtype, half):
+    """The sums over positions, with the tile of the blocking; `gradient` is the output's, channels last."""
     lanes = simd.lanes(dtype)
-    width = vectors * lanes
-    tile, address, clip, fill = simd.outer_tile(rows, vectors), simd.address, geo.valid_range(), simd.fill()
+    call, address, clip, fill = simd.call, simd.address, geo.valid_range(), simd.fill()
     turn, square, move = simd.transpose(dtype), simd.stack(lanes * lanes, dtype), simd.move(dtype)
     read, write, store = simd.load(0), simd.store(0), simd.store(half)
 
     def body(start, stop, worker, x, gradient, out, sums, lines, turned, header, taps, blocking):
-        block = square()
+        block, tile, rows, width = square(), blocking[TILE], blocking[ROWS], blocking[WIDTH]
         sources, channels, counts = header[geo.S], header[geo.R], header[geo.STEP_D : geo.STEP_W + 1]
         deep, high, wide = counts[0], counts[1], counts[2]
         step, y_step = header[geo.STRIDE_W] * header[geo.X_W], header[geo.OUT_W]
@@ -80,7 +80,8 @@ def multiply(rows, vectors, dtype, half):
                             lines[place] = address(x, at)
                             lines[place + 1], lines[place + 2] = address(gradient, o), past - low
                             found += 1
-                    tile(x, lines, table, found, s, step, r, y_step, some, sums, total + t * rows * width)
+                    sums_at = address(sums, total + t * rows * width)
+                    call(tile, (address(lines, table), sums_at, found, s, step, r, y_step, some))
             # In the weight a channel's numbers lie in a run over sources and taps.
             for t in range(item_taps):
                 for i in range(rows):
@@ -111,8 +112,6 @@ def multiply(rows, vectors, dtype, half):
 class Blocking(NamedTuple):
     """How a problem is cut."""
 
-    rows: int
-    vectors: int
     x_laid: int  # numbers of the laid-out source, 0 where it is read in place
     y_laid: int  # of the output's gradient
     table: np.ndarray
@@ -142,7 +141,7 @@ def blocking(problem: ConvProblem) -> Blocking:
     item_taps = min(TAPS, len(taps))
     at_once = max(STEPS // max(problem.out_spatial[-1], 1), 1)
     s_tiles, r_tiles, tap_blocks = -(-sources * joined // rows), -(-channels // width), -(-len(taps) // item_taps)
-    table = np.array([s_tiles, r_tiles, item_taps, tap_blocks, at_once, joined], np.int64)
+    table = np.array([s_tiles, r_tiles, item_taps, tap_blocks, at_once, joined, 0, rows, width], np.int64)
     items = problem.groups * s_tiles * r_tiles * tap_blocks
     positions = problem.n * math.prod(problem.out_spatial)
     # Products at 230 GF/s in float32, 40 ns for the sums of a tap and as much for its lines; storing at 0.6 ns.
@@ -152,9 +151,17 @@ def blocking(problem: ConvProblem) -> Blocking:
     y_laid = 0 if in_place or (problem.layout_in == LAST and not swept.half) else positions * problem.co
     x_laid = 0 if in_place else layout.frame(problem).size
     return Blocking(
-        rows, vectors, x_laid, y_laid, table, taps, items, item_taps * rows * width, at_once * 3,
+        x_laid, y_laid, table, taps, items, item_taps * rows * width, at_once * 3,
         seconds + (x_laid + y_laid) * 3e-10,
     )  # fmt: skip
+
+
+@remembered
+def with_tile(problem: ConvProblem) -> np.ndarray:
+    """The blocking as kernels read it, with its tile, compiled."""
+    table, kind = blocking(problem).table.copy(), geo.sweep(problem).kind
+    table[TILE] = tiles.address(tiles.outer, int(table[ROWS]), int(table[WIDTH]) // simd.lanes(kind), kind)
+    return table
 
 
 class OuterWeight(Algorithm):
@@ -208,9 +215,8 @@ class OuterWeight(Algorithm):
         workers = min(jit.workers(cut.seconds), workers, cut.items)
         sums, turned = workers * cut.sums * 8, workers * whole_lines(cut.sums * size)
         rest = workspace[shared:]
-        kernel = multiply(cut.rows, cut.vectors, swept.kind, swept.half)
-        kernel(
+        multiply(swept.kind, swept.half)(
             workers, cut.items, given.x, gradient_flat, flat(out)[0], rest[:sums].view(np.float64),
             rest[sums + turned :].view(np.int64), rest[sums : sums + turned].view(swept.accumulator), header, cut.taps,
-            cut.table,
+            with_tile(problem),
         )  # fmt: skip

@@ -201,6 +201,38 @@ FIRST, LAST, RESIDUAL = 1, 2, 4  # bits of a tile's `mode`
 AHEAD = 64  # steps by which weights are asked for in advance: 8 KB; 2 to 6 KB and 20 KB are slower from the third level
 
 
+def _vector(dtype: str) -> ir.VectorType:
+    return ir.VectorType(ir.FloatType() if np.dtype(dtype).itemsize == 4 else ir.DoubleType(), lanes(dtype))
+
+
+def _operation(generate: Callable[[Any, list[Any]], None]) -> Any:
+    """A function of a tuple of integers, addresses among them, that does what `generate(builder, values)` emits."""
+
+    @intrinsic
+    def operation(typing: Any, numbers: Any) -> Any:
+        def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            generate(builder, [builder.extract_value(arguments[0], k) for k in range(numbers.count)])
+            return context.get_dummy_value()
+
+        return types.void(numbers), emit
+
+    return operation
+
+
+@intrinsic
+def call(typing: Any, function: Any, numbers: Any) -> Any:
+    """Call the compiled function at an address (see `jit.address`) with a tuple of integers."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        convention = context.call_conv
+        kind = convention.get_function_type(types.none, (numbers,))
+        pointer = builder.inttoptr(arguments[0], kind.as_pointer())
+        convention.call_function(builder, pointer, types.none, (numbers,), [arguments[1]])
+        return context.get_dummy_value()
+
+    return types.void(types.intp, numbers), generate
+
+
 def _constant(kind: ir.VectorType, value: float) -> Any:
     return ir.Constant(kind, [value] * kind.count)
 
@@ -250,254 +282,211 @@ def _activated(builder: Any, name: str, slope: Any, v: Any) -> Any:
     return v
 
 
-def indirect_tile(rows: int, vectors: int, activation: str) -> Any:
+def indirect_tile(rows: int, vectors: int, dtype: str, activation: str) -> Any:
     """The register tile on rows that lie anywhere, with its epilogue in registers.
 
-    The function is `(table, head, first, taps, depth, skip, packed, b, sums, s, mode, bias, at, some, parameter)`:
+    A tile's operation on `(head, packed, sums, bias, parameter, first, taps, depth, skip, mode, at, some)`, of which
+    the first five are addresses:
 
-    sum[r, j] = sum over t < taps, k < depth of  row(t, r)[skip + k] * packed[b + place(t) + k width + j].
+    sum[r, j] = sum over t < taps, k < depth of  row(t, r)[skip + k] * packed[place(t) + k width + j].
 
-    Of table[head:], the first `rows` numbers are addresses of the result's rows, the next of the residual's; then for
-    each tap its place in `packed` and the addresses of `rows` rows of the source, of which those from tap `first` on
-    count. Unless `mode` has FIRST, the sums so far in sums[s:] are added. With LAST the result's rows from channel
-    `at` on become activation(sum + bias (+ residual where `mode` has RESIDUAL)) in their first `some` lanes; without
-    it the sums are stored in sums[s:].
+    From `head` on lie the addresses of `rows` rows of the result, then of the residual's; then for each tap its place
+    in `packed` and the addresses of `rows` rows of the source, of which those from tap `first` on count. Unless `mode`
+    has FIRST, the sums so far are added. With LAST the result's rows from channel `at` on become
+    activation(sum + bias (+ residual where `mode` has RESIDUAL)) in their first `some` lanes; without it the sums are
+    stored. `bias` is that of channel `at`.
     """
     record = rows + 1
 
-    @intrinsic
-    def multiply_add(
-        typing: Any, table: Any, head: Any, first: Any, taps: Any, depth: Any, skip: Any, packed: Any, b: Any,
-        sums: Any, s: Any, mode: Any, bias: Any, at: Any, some: Any, parameter: Any,
-    ) -> Any:  # fmt: skip
-        def generate(context: Any, caller: Any, signature: Any, arguments: Any) -> Any:
-            kinds, values = signature.args, list(arguments)
-            i64, element = ir.IntType(64), context.get_data_type(packed.dtype)
-            vector, size = ir.VectorType(element, lanes(str(packed.dtype))), packed.dtype.bitwidth // 8
-            count, width = vector.count, vectors * vector.count
-            places = [
-                caller.gep(_data(context, caller, kinds[k], values[k]), [offset])
-                for k, offset in ((0, values[1]), (6, values[7]), (8, values[9]), (11, values[12]), (14, i64(0)))
+    def generate(builder: Any, values: list[Any]) -> None:
+        i64 = ir.IntType(64)
+        vector, size = _vector(dtype), np.dtype(dtype).itemsize
+        element, count, width = vector.element, vector.count, vectors * vector.count
+        head = builder.inttoptr(values[0], i64.as_pointer())
+        weights, total_at, bias_at, slope_at = (builder.inttoptr(v, element.as_pointer()) for v in values[1:5])
+        first, taps, depth, skip, mode, at, some = values[5:]
+        zero = _constant(vector, 0.0)
+        grid = list(itertools.product(range(rows), range(vectors)))
+
+        def number(value: int) -> Any:
+            return ir.Constant(i64, value)
+
+        def read(place: int) -> Any:
+            return builder.load(builder.gep(head, [number(place)]))
+
+        def pointer(address: Any, offset: Any) -> Any:
+            return builder.gep(builder.inttoptr(address, element.as_pointer()), [offset])
+
+        def choose(wanted: bool, then: Callable[[list[Any]], list[Any]], bit: int, given: list[Any]) -> list[Any]:
+            """`then(given)` where the mode has the bit (or, not `wanted`, has it not), else `given`."""
+            has = builder.icmp_signed("!=", builder.and_(mode, number(bit)), number(0))
+            before = builder.block
+            yes, after = builder.append_basic_block("then"), builder.append_basic_block("after")
+            builder.cbranch(has if wanted else builder.not_(has), yes, after)
+            builder.position_at_end(yes)
+            found, last = then(given), builder.block
+            builder.branch(after)
+            builder.position_at_end(after)
+            joined = []
+            for new, old in zip(found, given):
+                joined.append(builder.phi(vector))
+                joined[-1].add_incoming(new, last)
+                joined[-1].add_incoming(old, before)
+            return joined
+
+        # Two loops, over taps and over depth, with the sums in registers throughout.
+        entry = builder.block
+        tap_loop, depth_loop, tap_done, done = (
+            builder.append_basic_block(name) for name in ("tap", "depth", "tap.done", "done")
+        )
+        builder.cbranch(builder.icmp_signed(">", taps, number(0)), tap_loop, done)
+        builder.position_at_end(tap_loop)
+        tap = builder.phi(i64)
+        carried = [builder.phi(vector) for _ in grid]
+        place = builder.gep(head, [builder.add(number(2 * rows), builder.mul(builder.add(first, tap), number(record)))])
+        panel = builder.gep(weights, [builder.load(place)])
+        sources = [pointer(builder.load(builder.gep(place, [number(1 + r)])), skip) for r in range(rows)]
+        builder.branch(depth_loop)
+        builder.position_at_end(depth_loop)
+        k = builder.phi(i64)
+        running = [builder.phi(vector) for _ in grid]
+        step = builder.gep(panel, [builder.mul(k, number(width))])
+        operands = [builder.load(_at(builder, step, number(v * count), vector), align=size) for v in range(vectors)]
+        for v in range(vectors):
+            _prefetch(builder, _at(builder, step, number(AHEAD * width + v * count), vector))
+        following = []
+        for r, source in enumerate(sources):  # row after row: with all loads first there are too few registers
+            splat = _splat(builder, vector, builder.load(builder.gep(source, [k])))
+            following += [
+                _vector_fma(builder, vector, splat, operand, running[r * vectors + v])
+                for v, operand in enumerate(operands)
             ]
-            numbers = [*values[2:6], values[10], values[12], values[13]]
-            # A function of its own: among the kernel's other variables the sums would not stay in registers.
-            kind = ir.FunctionType(ir.VoidType(), [v.type for v in (*places, *numbers)])
-            function = ir.Function(caller.module, kind, caller.module.get_unique_name("indirect_tile"))
-            function.linkage = "internal"
-            function.attributes.add("noinline")
-            caller.call(function, [*places, *numbers])
-            head, weights, total_at, bias_at, slope_at, first, taps, depth, skip, mode, at, some = function.args
-            builder = ir.IRBuilder(function.append_basic_block("start"))
-            zero = _constant(vector, 0.0)
-            grid = list(itertools.product(range(rows), range(vectors)))
+        next_k, next_tap = builder.add(k, number(1)), builder.add(tap, number(1))
+        builder.cbranch(builder.icmp_signed("<", next_k, depth), depth_loop, tap_done)
+        builder.position_at_end(tap_done)
+        builder.cbranch(builder.icmp_signed("<", next_tap, taps), tap_loop, done)
+        builder.position_at_end(done)
+        totals = [builder.phi(vector) for _ in grid]
+        for phi, start, again in ((tap, number(0), next_tap), (k, number(0), next_k)):
+            phi.add_incoming(start, entry if phi is tap else tap_loop)
+            phi.add_incoming(again, tap_done if phi is tap else depth_loop)
+        for outer, inner, total, new in zip(carried, running, totals, following):
+            outer.add_incoming(zero, entry)
+            outer.add_incoming(new, tap_done)
+            inner.add_incoming(outer, tap_loop)
+            inner.add_incoming(new, depth_loop)
+            total.add_incoming(zero, entry)
+            total.add_incoming(new, tap_done)
 
-            def number(value: int) -> Any:
-                return ir.Constant(i64, value)
+        def in_sums(k: int) -> Any:
+            return _at(builder, total_at, number(k * count), vector)
 
-            def read(place: int) -> Any:
-                return builder.load(builder.gep(head, [number(place)]))
+        def add_earlier(given: list[Any]) -> list[Any]:
+            return [builder.fadd(total, builder.load(in_sums(k), align=size)) for k, total in enumerate(given)]
 
-            def pointer(address: Any, offset: Any) -> Any:
-                return builder.gep(builder.inttoptr(address, element.as_pointer()), [offset])
+        totals = choose(False, add_earlier, FIRST, totals)
+        last, kept, end = (builder.append_basic_block(name) for name in ("last", "kept", "end"))
+        is_last = builder.icmp_signed("!=", builder.and_(mode, number(LAST)), number(0))
+        builder.cbranch(is_last, last, kept)
+        builder.position_at_end(kept)
+        for index, total in enumerate(totals):
+            builder.store(total, in_sums(index), align=size)
+        builder.branch(end)
 
-            def choose(wanted: bool, then: Callable[[list[Any]], list[Any]], bit: int, given: list[Any]) -> list[Any]:
-                """`then(given)` where the mode has the bit (or, not `wanted`, has it not), else `given`."""
-                has = builder.icmp_signed("!=", builder.and_(mode, number(bit)), number(0))
-                before = builder.block
-                yes, after = builder.append_basic_block("then"), builder.append_basic_block("after")
-                builder.cbranch(has if wanted else builder.not_(has), yes, after)
-                builder.position_at_end(yes)
-                found, last = then(given), builder.block
-                builder.branch(after)
-                builder.position_at_end(after)
-                joined = []
-                for new, old in zip(found, given):
-                    joined.append(builder.phi(vector))
-                    joined[-1].add_incoming(new, last)
-                    joined[-1].add_incoming(old, before)
-                return joined
+        builder.position_at_end(last)
+        masks = [_lane_mask(builder, count, some, v * count) for v in range(vectors)]
+        added = [
+            _masked_load(builder, _at(builder, bias_at, number(v * count), vector), masks[v], zero, size)
+            for v in range(vectors)
+        ]
+        totals = [builder.fadd(total, added[v]) for (_, v), total in zip(grid, totals)]
 
-            # Two loops, over taps and over depth, with the sums in registers throughout.
-            entry = builder.block
-            tap_loop, depth_loop, tap_done, done = (
-                builder.append_basic_block(name) for name in ("tap", "depth", "tap.done", "done")
-            )
-            builder.cbranch(builder.icmp_signed(">", taps, number(0)), tap_loop, done)
-            builder.position_at_end(tap_loop)
-            tap = builder.phi(i64)
-            carried = [builder.phi(vector) for _ in grid]
-            place = builder.gep(
-                head, [builder.add(number(2 * rows), builder.mul(builder.add(first, tap), number(record)))]
-            )
-            panel = builder.gep(weights, [builder.load(place)])
-            sources = [pointer(builder.load(builder.gep(place, [number(1 + r)])), skip) for r in range(rows)]
-            builder.branch(depth_loop)
-            builder.position_at_end(depth_loop)
-            k = builder.phi(i64)
-            running = [builder.phi(vector) for _ in grid]
-            step = builder.gep(panel, [builder.mul(k, number(width))])
-            operands = [builder.load(_at(builder, step, number(v * count), vector), align=size) for v in range(vectors)]
-            for v in range(vectors):
-                _prefetch(builder, _at(builder, step, number(AHEAD * width + v * count), vector))
-            following = []
-            for r, source in enumerate(sources):  # row after row: with all loads first there are too few registers
-                splat = _splat(builder, vector, builder.load(builder.gep(source, [k])))
-                following += [
-                    _vector_fma(builder, vector, splat, operand, running[r * vectors + v])
-                    for v, operand in enumerate(operands)
-                ]
-            next_k, next_tap = builder.add(k, number(1)), builder.add(tap, number(1))
-            builder.cbranch(builder.icmp_signed("<", next_k, depth), depth_loop, tap_done)
-            builder.position_at_end(tap_done)
-            builder.cbranch(builder.icmp_signed("<", next_tap, taps), tap_loop, done)
-            builder.position_at_end(done)
-            totals = [builder.phi(vector) for _ in grid]
-            for phi, start, again in ((tap, number(0), next_tap), (k, number(0), next_k)):
-                phi.add_incoming(start, entry if phi is tap else tap_loop)
-                phi.add_incoming(again, tap_done if phi is tap else depth_loop)
-            for outer, inner, total, new in zip(carried, running, totals, following):
-                outer.add_incoming(zero, entry)
-                outer.add_incoming(new, tap_done)
-                inner.add_incoming(outer, tap_loop)
-                inner.add_incoming(new, depth_loop)
-                total.add_incoming(zero, entry)
-                total.add_incoming(new, tap_done)
+        def row_at(place: int, v: int) -> Any:
+            return _at(builder, pointer(read(place), at), number(v * count), vector)
 
-            def in_sums(k: int) -> Any:
-                return _at(builder, total_at, number(k * count), vector)
-
-            def add_earlier(given: list[Any]) -> list[Any]:
-                return [builder.fadd(total, builder.load(in_sums(k), align=size)) for k, total in enumerate(given)]
-
-            totals = choose(False, add_earlier, FIRST, totals)
-            last, kept, end = (builder.append_basic_block(name) for name in ("last", "kept", "end"))
-            is_last = builder.icmp_signed("!=", builder.and_(mode, number(LAST)), number(0))
-            builder.cbranch(is_last, last, kept)
-            builder.position_at_end(kept)
-            for index, total in enumerate(totals):
-                builder.store(total, in_sums(index), align=size)
-            builder.branch(end)
-
-            builder.position_at_end(last)
-            masks = [_lane_mask(builder, count, some, v * count) for v in range(vectors)]
-            added = [
-                _masked_load(builder, _at(builder, bias_at, number(v * count), vector), masks[v], zero, size)
-                for v in range(vectors)
+        def add_residual(given: list[Any]) -> list[Any]:
+            return [
+                builder.fadd(total, _masked_load(builder, row_at(rows + r, v), masks[v], zero, size))
+                for (r, v), total in zip(grid, given)
             ]
-            totals = [builder.fadd(total, added[v]) for (_, v), total in zip(grid, totals)]
 
-            def row_at(place: int, v: int) -> Any:
-                return _at(builder, pointer(read(place), at), number(v * count), vector)
+        totals = choose(True, add_residual, RESIDUAL, totals)
+        slope = _splat(builder, vector, builder.load(slope_at))
+        for (r, v), total in zip(grid, totals):
+            value = _activated(builder, activation, slope, total)
+            _masked_store(builder, value, row_at(r, v), masks[v], size)
+        builder.branch(end)
+        builder.position_at_end(end)
 
-            def add_residual(given: list[Any]) -> list[Any]:
-                return [
-                    builder.fadd(total, _masked_load(builder, row_at(rows + r, v), masks[v], zero, size))
-                    for (r, v), total in zip(grid, given)
-                ]
-
-            totals = choose(True, add_residual, RESIDUAL, totals)
-            slope = _splat(builder, vector, builder.load(slope_at))
-            for (r, v), total in zip(grid, totals):
-                value = _activated(builder, activation, slope, total)
-                _masked_store(builder, value, row_at(r, v), masks[v], size)
-            builder.branch(end)
-            builder.position_at_end(end)
-            builder.ret_void()
-            return context.get_dummy_value()
-
-        i = types.intp
-        return types.void(table, i, i, i, i, i, packed, i, sums, i, i, bias, i, i, parameter), generate
-
-    return multiply_add
+    return _operation(generate)
 
 
-def outer_tile(rows: int, vectors: int) -> Any:
-    """Sums of outer products of two arrays read in place: `(lines, at, count, x, x_step, y, y_step, some, sums, s)`.
+def outer_tile(rows: int, vectors: int, dtype: str) -> Any:
+    """Sums of outer products of two arrays read in place.
 
-    sums[s + r width + j] += sum over lines l < count, k < length(l) of  X(l)[x + k x_step + r] Y(l)[y + k y_step + j]
-    for r < rows and j < some <= width. A line is three numbers of lines[at:]: the addresses of X and Y, and its length.
-    The sums are float64, the products are added in the arrays' dtype, which is that of `kind`.
+    A tile's operation on `(lines, sums, count, x, x_step, y, y_step, some)`, of which the first two are addresses:
+    sums[r width + j] += sum over lines l < count, k < length(l) of  X(l)[x + k x_step + r] Y(l)[y + k y_step + j]
+    for r < rows and j < some <= width. A line is three numbers: the addresses of X and Y, and its length. The sums are
+    float64.
     """
 
-    @intrinsic
-    def multiply_add(
-        typing: Any, kind: Any, lines: Any, at: Any, count: Any, x: Any, x_step: Any, y: Any, y_step: Any, some: Any,
-        sums: Any, s: Any,
-    ) -> Any:  # fmt: skip
-        def generate(context: Any, caller: Any, signature: Any, arguments: Any) -> Any:
-            kinds, values = signature.args, arguments
-            i64, element, size = ir.IntType(64), context.get_data_type(kind.dtype), kind.dtype.bitwidth // 8
-            vector = ir.VectorType(element, lanes(str(kind.dtype)))
-            n, zero = vector.count, _constant(vector, 0.0)
-            places = [
-                caller.gep(_data(context, caller, kinds[k], values[k]), [offset])
-                for k, offset in ((1, values[2]), (9, values[10]))
+    def generate(builder: Any, values: list[Any]) -> None:
+        i64, vector, size = ir.IntType(64), _vector(dtype), np.dtype(dtype).itemsize
+        element, n, zero = vector.element, vector.count, _constant(vector, 0.0)
+        lines_at, sums_at = (builder.inttoptr(v, kind.as_pointer()) for v, kind in zip(values, (i64, ir.DoubleType())))
+        count, x, x_step, y, y_step, some = values[2:]
+        masks = [_lane_mask(builder, n, some, v * n) for v in range(vectors)]
+        grid = range(rows * vectors)
+        entry = builder.block
+        line_loop, loop, line_done, done = (
+            builder.append_basic_block(name) for name in ("line", "step", "line.done", "done")
+        )
+        builder.cbranch(builder.icmp_signed(">", count, i64(0)), line_loop, done)
+        builder.position_at_end(line_loop)
+        line = builder.phi(i64)
+        carried = [builder.phi(vector) for _ in grid]
+        place = builder.gep(lines_at, [builder.mul(line, i64(3))])
+        first_x, first_y, length = (builder.load(builder.gep(place, [i64(k)])) for k in range(3))
+        pointers = [
+            builder.gep(builder.inttoptr(address, element.as_pointer()), [offset])
+            for address, offset in ((first_x, x), (first_y, y))
+        ]
+        builder.branch(loop)
+        builder.position_at_end(loop)
+        k, at_x, at_y = builder.phi(i64), builder.phi(pointers[0].type), builder.phi(pointers[1].type)
+        running = [builder.phi(vector) for _ in grid]
+        operands = [
+            _masked_load(builder, _at(builder, at_y, i64(v * n), vector), masks[v], zero, size) for v in range(vectors)
+        ]
+        following = []
+        for r in range(rows):
+            splat = _splat(builder, vector, builder.load(builder.gep(at_x, [i64(r)])))
+            following += [
+                _vector_fma(builder, vector, splat, operand, running[r * vectors + v])
+                for v, operand in enumerate(operands)
             ]
-            function_kind = ir.FunctionType(ir.VoidType(), [v.type for v in (*places, *values[3:9])])
-            function = ir.Function(caller.module, function_kind, caller.module.get_unique_name("outer_tile"))
-            function.linkage = "internal"
-            function.attributes.add("noinline")
-            caller.call(function, [*places, *values[3:9]])
-            lines_at, sums_at, count, x, x_step, y, y_step, some = function.args
-            builder = ir.IRBuilder(function.append_basic_block("start"))
-            masks = [_lane_mask(builder, n, some, v * n) for v in range(vectors)]
-            grid = range(rows * vectors)
-            entry = builder.block
-            line_loop, loop, line_done, done = (
-                builder.append_basic_block(name) for name in ("line", "step", "line.done", "done")
-            )
-            builder.cbranch(builder.icmp_signed(">", count, i64(0)), line_loop, done)
-            builder.position_at_end(line_loop)
-            line = builder.phi(i64)
-            carried = [builder.phi(vector) for _ in grid]
-            place = builder.gep(lines_at, [builder.mul(line, i64(3))])
-            first_x, first_y, length = (builder.load(builder.gep(place, [i64(k)])) for k in range(3))
-            pointers = [
-                builder.gep(builder.inttoptr(address, element.as_pointer()), [offset])
-                for address, offset in ((first_x, x), (first_y, y))
-            ]
-            builder.branch(loop)
-            builder.position_at_end(loop)
-            k, at_x, at_y = builder.phi(i64), builder.phi(pointers[0].type), builder.phi(pointers[1].type)
-            running = [builder.phi(vector) for _ in grid]
-            operands = [
-                _masked_load(builder, _at(builder, at_y, i64(v * n), vector), masks[v], zero, size)
-                for v in range(vectors)
-            ]
-            following = []
-            for r in range(rows):
-                splat = _splat(builder, vector, builder.load(builder.gep(at_x, [i64(r)])))
-                following += [
-                    _vector_fma(builder, vector, splat, operand, running[r * vectors + v])
-                    for v, operand in enumerate(operands)
-                ]
-            next_k, next_x, next_y = builder.add(k, i64(1)), builder.gep(at_x, [x_step]), builder.gep(at_y, [y_step])
-            next_line = builder.add(line, i64(1))
-            builder.cbranch(builder.icmp_signed("<", next_k, length), loop, line_done)
-            builder.position_at_end(line_done)
-            builder.cbranch(builder.icmp_signed("<", next_line, count), line_loop, done)
-            builder.position_at_end(done)
-            totals = [builder.phi(vector) for _ in grid]
-            line.add_incoming(i64(0), entry)
-            line.add_incoming(next_line, line_done)
-            for phi, start, again in ((k, i64(0), next_k), (at_x, pointers[0], next_x), (at_y, pointers[1], next_y)):
-                phi.add_incoming(start, line_loop)
-                phi.add_incoming(again, loop)
-            for outer, inner, total, new in zip(carried, running, totals, following):
-                outer.add_incoming(zero, entry)
-                outer.add_incoming(new, line_done)
-                inner.add_incoming(outer, line_loop)
-                inner.add_incoming(new, loop)
-                total.add_incoming(zero, entry)
-                total.add_incoming(new, line_done)
-            _add_to_memory(builder, [totals], sums_at, ir.DoubleType(), 8)
-            builder.ret_void()
-            return context.get_dummy_value()
+        next_k, next_x, next_y = builder.add(k, i64(1)), builder.gep(at_x, [x_step]), builder.gep(at_y, [y_step])
+        next_line = builder.add(line, i64(1))
+        builder.cbranch(builder.icmp_signed("<", next_k, length), loop, line_done)
+        builder.position_at_end(line_done)
+        builder.cbranch(builder.icmp_signed("<", next_line, count), line_loop, done)
+        builder.position_at_end(done)
+        totals = [builder.phi(vector) for _ in grid]
+        line.add_incoming(i64(0), entry)
+        line.add_incoming(next_line, line_done)
+        for phi, start, again in ((k, i64(0), next_k), (at_x, pointers[0], next_x), (at_y, pointers[1], next_y)):
+            phi.add_incoming(start, line_loop)
+            phi.add_incoming(again, loop)
+        for outer, inner, total, new in zip(carried, running, totals, following):
+            outer.add_incoming(zero, entry)
+            outer.add_incoming(new, line_done)
+            inner.add_incoming(outer, line_loop)
+            inner.add_incoming(new, loop)
+            total.add_incoming(zero, entry)
+            total.add_incoming(new, line_done)
+        _add_to_memory(builder, [totals], sums_at, ir.DoubleType(), 8)
 
-        i = types.intp
-        return types.void(kind, lines, i, i, i, i, i, i, i, sums, i), generate
-
-    return multiply_add
+    return _operation(generate)
 
 
 def _prefetch(builder: Any, place: Any) -> None:
@@ -589,44 +578,33 @@ def transpose(dtype: str) -> Any:
 def turn_store(dtype: str, activation: str) -> Any:
     """Store sums whose channels lie side by side where the result's positions do, with the epilogue in registers.
 
-    The function is `(sums, s, pitch, positions, channels, bias, c, residual, q, more_c, has_residual, out, o, out_c,
-    parameter)`: out[o + j out_c + i] = activation(sums[s + i pitch + j] + bias[c + j] (+ residual[q + j more_c + i]))
-    for i < positions and j < channels, at most a vector of either.
+    A tile's operation on `(sums, bias, residual, out, parameter, pitch, positions, channels, more_c, has_residual,
+    out_c)`, of which the first five are addresses:
+    out[j out_c + i] = activation(sums[i pitch + j] + bias[j] (+ residual[j more_c + i])) for i < positions and
+    j < channels, at most a vector of either.
     """
     n = lanes(dtype)
 
-    @intrinsic
-    def stored(
-        typing: Any, sums: Any, s: Any, pitch: Any, positions: Any, channels: Any, bias: Any, c: Any, residual: Any,
-        q: Any, more_c: Any, has_residual: Any, out: Any, o: Any, out_c: Any, parameter: Any,
-    ) -> Any:  # fmt: skip
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            kinds, values = signature.args, arguments
-            i64, size = ir.IntType(64), sums.dtype.bitwidth // 8
-            vector = ir.VectorType(context.get_data_type(sums.dtype), n)
-            base, bias_at, more_at, target, slope_at = (
-                builder.gep(_data(context, builder, kinds[k], values[k]), [offset])
-                for k, offset in ((0, values[1]), (5, values[6]), (7, values[8]), (11, values[12]), (14, i64(0)))
-            )
-            pitch, positions, channels, more_c, has_residual, out_c = (values[k] for k in (2, 3, 4, 9, 10, 13))
-            zero, slope = _constant(vector, 0.0), _splat(builder, vector, builder.load(slope_at))
-            inside = _lane_mask(builder, n, channels)
-            added = _masked_load(builder, builder.bitcast(bias_at, vector.as_pointer()), inside, zero, size)
-            square = _masked_square(builder, base, pitch, positions, channels, n, vector, size)
-            with_residual = builder.icmp_signed("!=", has_residual, i64(0))
-            residual_in = _lane_mask(builder, n, i64(n), where=with_residual)
-            for j, column in enumerate(_turn(builder, [builder.fadd(row, added) for row in square])):
-                mask = _lane_mask(builder, n, positions, where=builder.icmp_signed("<", i64(j), channels))
-                place = _at(builder, more_at, builder.mul(more_c, i64(j)), vector)
-                extra = _masked_load(builder, place, builder.and_(mask, residual_in), zero, size)
-                value = _activated(builder, activation, slope, builder.fadd(column, extra))
-                _masked_store(builder, value, _at(builder, target, builder.mul(out_c, i64(j)), vector), mask, size)
-            return context.get_dummy_value()
+    def generate(builder: Any, values: list[Any]) -> None:
+        i64, vector, size = ir.IntType(64), _vector(dtype), np.dtype(dtype).itemsize
+        base, bias_at, more_at, target, slope_at = (
+            builder.inttoptr(v, vector.element.as_pointer()) for v in values[:5]
+        )
+        pitch, positions, channels, more_c, has_residual, out_c = values[5:]
+        zero, slope = _constant(vector, 0.0), _splat(builder, vector, builder.load(slope_at))
+        inside = _lane_mask(builder, n, channels)
+        added = _masked_load(builder, builder.bitcast(bias_at, vector.as_pointer()), inside, zero, size)
+        square = _masked_square(builder, base, pitch, positions, channels, n, vector, size)
+        with_residual = builder.icmp_signed("!=", has_residual, i64(0))
+        residual_in = _lane_mask(builder, n, i64(n), where=with_residual)
+        for j, column in enumerate(_turn(builder, [builder.fadd(row, added) for row in square])):
+            mask = _lane_mask(builder, n, positions, where=builder.icmp_signed("<", i64(j), channels))
+            place = _at(builder, more_at, builder.mul(more_c, i64(j)), vector)
+            extra = _masked_load(builder, place, builder.and_(mask, residual_in), zero, size)
+            value = _activated(builder, activation, slope, builder.fadd(column, extra))
+            _masked_store(builder, value, _at(builder, target, builder.mul(out_c, i64(j)), vector), mask, size)
 
-        i = types.intp
-        return types.void(sums, i, i, i, i, bias, i, residual, i, i, i, out, i, i, parameter), generate
-
-    return stored
+    return _operation(generate)
 
 
 def _linear(builder: Any, matrix: Any, values: list[Any]) -> list[Any]:
@@ -732,246 +710,204 @@ def transform(left: Any, right: Any) -> Any:
     return transformed
 
 
-def transform_store(left: Any, right: Any, activation: str) -> Any:
-    """left @ square @ right.T with its epilogue.
+def transform_store(left: Any, right: Any, dtype: str, activation: str) -> Any:
+    """left @ square @ right.T with its epilogue, of a square of vectors.
 
-    The arguments are `(x, at, pitch, bias, c, residual, more, has_residual, more_steps, out, to, steps, span,
-    parameter)`. The square's k-th vector is x[at + k pitch:]; the result's (i, j) becomes activation(it + bias[c:] (+
-    residual[more + i more_steps[0] + j more_steps[1]:])) at out[to + i steps[0] + j steps[1]:], for i < span[0],
-    j < span[1] and in the first span[2] lanes.
+    A tile's operation on `(x, bias, residual, out, parameter, pitch, has_residual, more_step, more_step, step, step,
+    high, wide, some)`, of which the first five are addresses. The square's k-th vector is x[k pitch:]; the result's
+    (i, j) becomes activation(it + bias (+ residual[i more_step + j more_step:])) at out[i step + j step:], for
+    i < high, j < wide and in the first `some` lanes.
     """
 
-    @intrinsic
-    def transformed(
-        typing: Any, x: Any, at: Any, pitch: Any, bias: Any, c: Any, residual: Any, more: Any, has_residual: Any,
-        more_steps: Any, out: Any, to: Any, steps: Any, span: Any, parameter: Any,
-    ) -> Any:  # fmt: skip
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            kinds, values = signature.args, arguments
-            i64, size = ir.IntType(64), x.dtype.bitwidth // 8
-            vector = ir.VectorType(context.get_data_type(x.dtype), lanes(str(x.dtype)))
-            source, bias_at, more_at, target, slope = (
-                builder.gep(_data(context, builder, kinds[k], values[k]), [offset])
-                for k, offset in ((0, values[1]), (3, values[4]), (5, values[6]), (9, values[10]), (13, i64(0)))
-            )
-            high, wide, some = (builder.extract_value(values[12], k) for k in range(3))
-            inside, zero, n = _lane_mask(builder, vector.count, some), _constant(vector, 0.0), vector.count
-            added = _masked_load(builder, builder.bitcast(bias_at, vector.as_pointer()), inside, zero, size)
-            slope = _splat(builder, vector, builder.load(slope))
-            with_residual = builder.icmp_signed("!=", values[7], i64(0))
+    def generate(builder: Any, values: list[Any]) -> None:
+        i64, vector, size = ir.IntType(64), _vector(dtype), np.dtype(dtype).itemsize
+        source, bias_at, more_at, target, slope_at = (
+            builder.inttoptr(v, vector.element.as_pointer()) for v in values[:5]
+        )
+        pitch, has_residual, more_steps, steps, (high, wide, some) = (
+            values[5],
+            values[6],
+            values[7:9],
+            values[9:11],
+            values[11:],
+        )
+        inside, zero, n = _lane_mask(builder, vector.count, some), _constant(vector, 0.0), vector.count
+        added = _masked_load(builder, builder.bitcast(bias_at, vector.as_pointer()), inside, zero, size)
+        slope = _splat(builder, vector, builder.load(slope_at))
+        with_residual = builder.icmp_signed("!=", has_residual, i64(0))
 
-            def read(k: int) -> Any:
-                return builder.load(_at(builder, source, builder.mul(values[2], i64(k)), vector), align=size)
+        def read(k: int) -> Any:
+            return builder.load(_at(builder, source, builder.mul(pitch, i64(k)), vector), align=size)
 
-            def place(pointer: Any, pair: Any, i: int, j: int) -> Any:
-                over = [builder.mul(builder.extract_value(pair, k), i64(n)) for k, n in enumerate((i, j))]
-                return _at(builder, pointer, builder.add(*over), vector)
+        def place(pointer: Any, steps: list[Any], i: int, j: int) -> Any:
+            over = [builder.mul(step, i64(k)) for step, k in zip(steps, (i, j))]
+            return _at(builder, pointer, builder.add(*over), vector)
 
-            across = len(right[0])
-            square = [[read(i * across + j) for j in range(across)] for i in range(len(left[0]))]
+        across = len(right[0])
+        square = [[read(i * across + j) for j in range(across)] for i in range(len(left[0]))]
 
-            def below(k: int, bound: Any, some: Any) -> Any:
-                return _lane_mask(builder, n, some, where=builder.icmp_signed("<", i64(k), bound))
+        def below(k: int, bound: Any, some: Any) -> Any:
+            return _lane_mask(builder, n, some, where=builder.icmp_signed("<", i64(k), bound))
 
-            column_in = [below(j, wide, some) for j in range(len(right))]
-            residual_in = _lane_mask(builder, n, i64(n), where=with_residual)
-            for i, row in enumerate(_both_sides(builder, left, right, square)):
-                row_in = below(i, high, i64(n))
-                for j, value in enumerate(row):
-                    mask = builder.and_(row_in, column_in[j])
-                    more_mask = builder.and_(mask, residual_in)
-                    extra = _masked_load(builder, place(more_at, values[8], i, j), more_mask, zero, size)
-                    total = builder.fadd(builder.fadd(value, added), extra)
-                    total = _activated(builder, activation, slope, total)
-                    _masked_store(builder, total, place(target, values[11], i, j), mask, size)
-            return context.get_dummy_value()
+        column_in = [below(j, wide, some) for j in range(len(right))]
+        residual_in = _lane_mask(builder, n, i64(n), where=with_residual)
+        for i, row in enumerate(_both_sides(builder, left, right, square)):
+            row_in = below(i, high, i64(n))
+            for j, value in enumerate(row):
+                mask = builder.and_(row_in, column_in[j])
+                more_mask = builder.and_(mask, residual_in)
+                extra = _masked_load(builder, place(more_at, more_steps, i, j), more_mask, zero, size)
+                total = builder.fadd(builder.fadd(value, added), extra)
+                total = _activated(builder, activation, slope, total)
+                _masked_store(builder, total, place(target, steps, i, j), mask, size)
 
-        i = types.intp
-        pair = types.UniTuple(i, 2)
-        return types.void(
-            x, i, i, bias, i, residual, i, i, pair, out, i, pair, types.UniTuple(i, 3), parameter
-        ), generate  # fmt: skip
-
-    return transformed
+    return _operation(generate)
 
 
 def narrow_tile(
-    positions: int, taps: int, stride: int, dilation: int, sources: int, results: int, activation: str
+    positions: int, taps: int, stride: int, dilation: int, sources: int, results: int, dtype: str, activation: str
 ) -> Any:
     """Narrow groups along the vectors: `positions` of a row, each source vector loaded once for all taps of a row.
 
     With `sources` channels in and `results` out of each group, lane j of a vector of results takes source lanes
-    j // results * sources + s; a vector holds whole groups. The function is `(lines, at, count, x, xi, step, span,
-    sources_left, w, wi, pitch, out, o, out_step, bias, c, results_left, here, residual, q, more_step, mode, vectors,
-    parameter)`: line k < count of the kernel reads the source's row at x[xi + lines[at + 2 k]:], whose columns are
-    `step` apart and there in span[0] <= column < span[1], with the vectors of taps and sources at
-    w[wi + lines[at + 2 k + 1]:]. The results of the first `here` positions become activation(sum + bias[c:] (+
-    residual[q:])) at out[o:], `out_step` apart. With LAST in `mode` every column and position is there. That is done
-    for `vectors` vectors side by side, whose weights are `pitch` apart, as far as there are channels left.
+    j // results * sources + s; a vector holds whole groups. A tile's operation on `(lines, x, w, out, bias, residual,
+    parameter, count, step, low, past, sources_left, pitch, out_step, results_left, here, more_step, mode, vectors)`, of
+    which the first seven are addresses: line k < count of the kernel reads the source's row at x[lines[2 k]:], whose
+    columns are `step` apart and there in low <= column < past, with the vectors of taps and sources at
+    w[lines[2 k + 1]:]. The results of the first `here` positions become activation(sum + bias (+ residual)) in rows of
+    `out` that are `out_step` apart. With LAST in `mode` every column and position is there. That is done for `vectors`
+    vectors side by side, whose weights are `pitch` apart, as far as there are channels left.
     """
     columns = sorted({p * stride + k * dilation for p in range(positions) for k in range(taps)})
 
-    @intrinsic
-    def multiply_add(
-        typing: Any, lines: Any, at: Any, count: Any, x: Any, xi: Any, step: Any, span: Any, sources_left: Any, w: Any,
-        wi: Any, pitch: Any, out: Any, o: Any, out_step: Any, bias: Any, c: Any, results_left: Any, here: Any,
-        residual: Any, q: Any, more_step: Any, mode: Any, vectors: Any, parameter: Any,
-    ) -> Any:  # fmt: skip
-        def generate(context: Any, caller: Any, signature: Any, arguments: Any) -> Any:
-            kinds, values = signature.args, list(arguments)
-            i64, size = ir.IntType(64), x.dtype.bitwidth // 8
-            vector = ir.VectorType(context.get_data_type(x.dtype), lanes(str(x.dtype)))
-            n, zero = vector.count, _constant(vector, 0.0)
-            groups = min(n // results, n // sources)
-            places = [
-                caller.gep(_data(context, caller, kinds[k], values[k]), [offset])
-                for k, offset in (
-                    (0, values[1]), (3, values[4]), (8, values[9]), (11, values[12]), (14, values[15]),
-                    (18, values[19]), (23, i64(0)),
-                )
-            ]  # fmt: skip
-            numbers = [values[2], values[5], *(caller.extract_value(values[6], k) for k in range(2))]
-            numbers += [values[k] for k in (7, 10, 13, 16, 17, 20, 21, 22)]
-            kind = ir.FunctionType(ir.VoidType(), [v.type for v in (*places, *numbers)])
-            function = ir.Function(caller.module, kind, caller.module.get_unique_name("narrow_tile"))
-            function.linkage = "internal"
-            function.attributes.add("noinline")
-            caller.call(function, [*places, *numbers])
-            lines_at, x_0, w_0, out_0, bias_0, more_0, slope_at, count, step, low, past, *rest = function.args
-            sources_left, pitch, out_step, results_left, here, more_step, mode, vectors = rest
-            builder = ir.IRBuilder(function.append_basic_block("start"))
-            slope = _splat(builder, vector, builder.load(slope_at))
-            everywhere = builder.icmp_signed("!=", builder.and_(mode, i64(LAST)), i64(0))
-            with_residual = builder.icmp_signed("!=", builder.and_(mode, i64(RESIDUAL)), i64(0))
+    def generate(builder: Any, values: list[Any]) -> None:
+        i64, vector, size = ir.IntType(64), _vector(dtype), np.dtype(dtype).itemsize
+        n, zero = vector.count, _constant(vector, 0.0)
+        groups = min(n // results, n // sources)
+        lines_at = builder.inttoptr(values[0], i64.as_pointer())
+        x_0, w_0, out_0, bias_0, more_0, slope_at = (
+            builder.inttoptr(v, vector.element.as_pointer()) for v in values[1:7]
+        )
+        count, step, low, past, sources_left, pitch, out_step, results_left, here, more_step, mode, vectors = values[7:]
+        slope = _splat(builder, vector, builder.load(slope_at))
+        everywhere = builder.icmp_signed("!=", builder.and_(mode, i64(LAST)), i64(0))
+        with_residual = builder.icmp_signed("!=", builder.and_(mode, i64(RESIDUAL)), i64(0))
 
-            def sums_over_lines(x_at: Any, w_at: Any, masks: Any) -> list[Any]:
-                """A loop over the kernel's lines with the sums in registers."""
-                entry = builder.block
-                loop, after = builder.append_basic_block("line"), builder.append_basic_block("line.done")
-                builder.cbranch(builder.icmp_signed(">", count, i64(0)), loop, after)
-                builder.position_at_end(loop)
-                line = builder.phi(i64)
-                sums = [builder.phi(vector) for _ in range(positions)]
-                totals = list(sums)
-                place = builder.gep(lines_at, [builder.mul(line, i64(2))])
-                row = builder.gep(x_at, [builder.load(place)])
-                weights_at = builder.gep(w_at, [builder.load(builder.gep(place, [i64(1)]))])
-                weights = [
-                    builder.load(_at(builder, weights_at, i64(k * n), vector), align=size)
-                    for k in range(taps * sources)
-                ]
-                for index, column in enumerate(columns):
-                    place = _at(builder, row, builder.mul(step, i64(column)), vector)
-                    if masks:
-                        source = _masked_load(builder, place, masks[index], zero, size)
-                    else:
-                        source = builder.load(place, align=size)
-                    for s in range(sources):
-                        order = [j // results * sources + s if j < groups * results else 0 for j in range(n)]
-                        indices = ir.Constant(ir.VectorType(ir.IntType(32), n), order)
-                        factor = source if order == list(range(n)) else builder.shuffle_vector(source, source, indices)
-                        for p in range(positions):
-                            k, rest = divmod(column - p * stride, dilation)
-                            if rest == 0 and 0 <= k < taps:
-                                weight = weights[k * sources + s]
-                                totals[p] = _vector_fma(builder, vector, factor, weight, totals[p])
-                following = builder.add(line, i64(1))
-                builder.cbranch(builder.icmp_signed("<", following, count), loop, after)
-                line.add_incoming(i64(0), entry)
-                line.add_incoming(following, loop)
-                builder.position_at_end(after)
-                found = [builder.phi(vector) for _ in sums]
-                for phi, total, result in zip(sums, totals, found):
-                    for each, new in ((phi, total), (result, total)):
-                        each.add_incoming(zero, entry)
-                        each.add_incoming(new, loop)
-                return found
-
-            blocks = [builder.append_basic_block(name) for name in ("vector", "whole", "more", "plain", "edge", "next")]
-            vector_loop, whole, more, plain, edge, following = blocks
-            done, start = builder.append_basic_block("done"), builder.block
-            builder.cbranch(builder.icmp_signed(">", vectors, i64(0)), vector_loop, done)
-            builder.position_at_end(vector_loop)
-            v = builder.phi(i64)
-            results_at, sources_at = (builder.mul(v, i64(groups * k)) for k in (results, sources))
-            left, left_in = builder.sub(results_left, results_at), builder.sub(sources_left, sources_at)
-            x_at, w_at = builder.gep(x_0, [sources_at]), builder.gep(w_0, [builder.mul(v, pitch)])
-            out_at, bias_at, more_at = (builder.gep(pointer, [results_at]) for pointer in (out_0, bias_0, more_0))
-            # Whole vectors of results, read from whole vectors of the source, need no masks.
-            enough = [builder.icmp_signed(">=", number, i64(n)) for number in (left, left_in)]
-            fits = groups * results == n
-            builder.cbranch(
-                builder.and_(everywhere, builder.and_(*enough)) if fits else ir.Constant(ir.IntType(1), 0), whole, edge
-            )
-
-            def at_position(pointer: Any, step: Any, p: int) -> Any:
-                return _at(builder, pointer, builder.mul(step, i64(p)), vector)
-
-            builder.position_at_end(whole)
-            totals = sums_over_lines(x_at, w_at, None)
-            added = builder.load(builder.bitcast(bias_at, vector.as_pointer()), align=size)
-            totals = [builder.fadd(total, added) for total in totals]
-            before = builder.block
-            builder.cbranch(with_residual, more, plain)
-            builder.position_at_end(more)
-            extended = [
-                builder.fadd(total, builder.load(at_position(more_at, more_step, p), align=size))
-                for p, total in enumerate(totals)
+        def sums_over_lines(x_at: Any, w_at: Any, masks: Any) -> list[Any]:
+            """A loop over the kernel's lines with the sums in registers."""
+            entry = builder.block
+            loop, after = builder.append_basic_block("line"), builder.append_basic_block("line.done")
+            builder.cbranch(builder.icmp_signed(">", count, i64(0)), loop, after)
+            builder.position_at_end(loop)
+            line = builder.phi(i64)
+            sums = [builder.phi(vector) for _ in range(positions)]
+            totals = list(sums)
+            place = builder.gep(lines_at, [builder.mul(line, i64(2))])
+            row = builder.gep(x_at, [builder.load(place)])
+            weights_at = builder.gep(w_at, [builder.load(builder.gep(place, [i64(1)]))])
+            weights = [
+                builder.load(_at(builder, weights_at, i64(k * n), vector), align=size) for k in range(taps * sources)
             ]
-            builder.branch(plain)
-            builder.position_at_end(plain)
-            joined = [builder.phi(vector) for _ in totals]
-            for phi, total, extra in zip(joined, totals, extended):
-                phi.add_incoming(total, before)
-                phi.add_incoming(extra, more)
-            for p, total in enumerate(joined):
-                builder.store(
-                    _activated(builder, activation, slope, total), at_position(out_at, out_step, p), align=size
-                )
-            builder.branch(following)
+            for index, column in enumerate(columns):
+                place = _at(builder, row, builder.mul(step, i64(column)), vector)
+                if masks:
+                    source = _masked_load(builder, place, masks[index], zero, size)
+                else:
+                    source = builder.load(place, align=size)
+                for s in range(sources):
+                    order = [j // results * sources + s if j < groups * results else 0 for j in range(n)]
+                    indices = ir.Constant(ir.VectorType(ir.IntType(32), n), order)
+                    factor = source if order == list(range(n)) else builder.shuffle_vector(source, source, indices)
+                    for p in range(positions):
+                        k, rest = divmod(column - p * stride, dilation)
+                        if rest == 0 and 0 <= k < taps:
+                            weight = weights[k * sources + s]
+                            totals[p] = _vector_fma(builder, vector, factor, weight, totals[p])
+            following = builder.add(line, i64(1))
+            builder.cbranch(builder.icmp_signed("<", following, count), loop, after)
+            line.add_incoming(i64(0), entry)
+            line.add_incoming(following, loop)
+            builder.position_at_end(after)
+            found = [builder.phi(vector) for _ in sums]
+            for phi, total, result in zip(sums, totals, found):
+                for each, new in ((phi, total), (result, total)):
+                    each.add_incoming(zero, entry)
+                    each.add_incoming(new, loop)
+            return found
 
-            builder.position_at_end(edge)
-            if not fits:
-                left = builder.select(
-                    builder.icmp_signed("<", left, i64(groups * results)), left, i64(groups * results)
-                )
-                left_in = builder.select(
-                    builder.icmp_signed("<", left_in, i64(groups * sources)), left_in, i64(groups * sources)
-                )
-            stored = _lane_mask(builder, n, left)
-            masks = []
-            for column in columns:
-                there = builder.and_(
-                    builder.icmp_signed(">=", i64(column), low), builder.icmp_signed("<", i64(column), past)
-                )
-                masks.append(_lane_mask(builder, n, left_in, where=there))
-            totals = sums_over_lines(x_at, w_at, masks)
-            added = _masked_load(builder, builder.bitcast(bias_at, vector.as_pointer()), stored, zero, size)
-            residual_in = _lane_mask(builder, n, i64(n), where=with_residual)
-            for p, total in enumerate(totals):
-                mask = _lane_mask(builder, n, left, where=builder.icmp_signed("<", i64(p), here))
-                extra = at_position(more_at, more_step, p)
-                extra = _masked_load(builder, extra, builder.and_(residual_in, mask), zero, size)
-                value = _activated(builder, activation, slope, builder.fadd(builder.fadd(total, added), extra))
-                _masked_store(builder, value, at_position(out_at, out_step, p), mask, size)
-            builder.branch(following)
+        blocks = [builder.append_basic_block(name) for name in ("vector", "whole", "more", "plain", "edge", "next")]
+        vector_loop, whole, more, plain, edge, following = blocks
+        done, start = builder.append_basic_block("done"), builder.block
+        builder.cbranch(builder.icmp_signed(">", vectors, i64(0)), vector_loop, done)
+        builder.position_at_end(vector_loop)
+        v = builder.phi(i64)
+        results_at, sources_at = (builder.mul(v, i64(groups * k)) for k in (results, sources))
+        left, left_in = builder.sub(results_left, results_at), builder.sub(sources_left, sources_at)
+        x_at, w_at = builder.gep(x_0, [sources_at]), builder.gep(w_0, [builder.mul(v, pitch)])
+        out_at, bias_at, more_at = (builder.gep(pointer, [results_at]) for pointer in (out_0, bias_0, more_0))
+        # Whole vectors of results, read from whole vectors of the source, need no masks.
+        enough = [builder.icmp_signed(">=", number, i64(n)) for number in (left, left_in)]
+        fits = groups * results == n
+        builder.cbranch(
+            builder.and_(everywhere, builder.and_(*enough)) if fits else ir.Constant(ir.IntType(1), 0), whole, edge
+        )
 
-            builder.position_at_end(following)
-            next_v = builder.add(v, i64(1))
-            v.add_incoming(i64(0), start)
-            v.add_incoming(next_v, following)
-            builder.cbranch(builder.icmp_signed("<", next_v, vectors), vector_loop, done)
-            builder.position_at_end(done)
-            builder.ret_void()
-            return context.get_dummy_value()
+        def at_position(pointer: Any, step: Any, p: int) -> Any:
+            return _at(builder, pointer, builder.mul(step, i64(p)), vector)
 
-        i = types.intp
-        return types.void(
-            lines, i, i, x, i, i, types.UniTuple(i, 2), i, w, i, i, out, i, i, bias, i, i, i, residual, i, i, i, i,
-            parameter,
-        ), generate  # fmt: skip
+        builder.position_at_end(whole)
+        totals = sums_over_lines(x_at, w_at, None)
+        added = builder.load(builder.bitcast(bias_at, vector.as_pointer()), align=size)
+        totals = [builder.fadd(total, added) for total in totals]
+        before = builder.block
+        builder.cbranch(with_residual, more, plain)
+        builder.position_at_end(more)
+        extended = [
+            builder.fadd(total, builder.load(at_position(more_at, more_step, p), align=size))
+            for p, total in enumerate(totals)
+        ]
+        builder.branch(plain)
+        builder.position_at_end(plain)
+        joined = [builder.phi(vector) for _ in totals]
+        for phi, total, extra in zip(joined, totals, extended):
+            phi.add_incoming(total, before)
+            phi.add_incoming(extra, more)
+        for p, total in enumerate(joined):
+            builder.store(_activated(builder, activation, slope, total), at_position(out_at, out_step, p), align=size)
+        builder.branch(following)
 
-    return multiply_add
+        builder.position_at_end(edge)
+        if not fits:
+            left = builder.select(builder.icmp_signed("<", left, i64(groups * results)), left, i64(groups * results))
+            left_in = builder.select(
+                builder.icmp_signed("<", left_in, i64(groups * sources)), left_in, i64(groups * sources)
+            )
+        stored = _lane_mask(builder, n, left)
+        masks = []
+        for column in columns:
+            there = builder.and_(
+                builder.icmp_signed(">=", i64(column), low), builder.icmp_signed("<", i64(column), past)
+            )
+            masks.append(_lane_mask(builder, n, left_in, where=there))
+        totals = sums_over_lines(x_at, w_at, masks)
+        added = _masked_load(builder, builder.bitcast(bias_at, vector.as_pointer()), stored, zero, size)
+        residual_in = _lane_mask(builder, n, i64(n), where=with_residual)
+        for p, total in enumerate(totals):
+            mask = _lane_mask(builder, n, left, where=builder.icmp_signed("<", i64(p), here))
+            extra = at_position(more_at, more_step, p)
+            extra = _masked_load(builder, extra, builder.and_(residual_in, mask), zero, size)
+            value = _activated(builder, activation, slope, builder.fadd(builder.fadd(total, added), extra))
+            _masked_store(builder, value, at_position(out_at, out_step, p), mask, size)
+        builder.branch(following)
+
+        builder.position_at_end(following)
+        next_v = builder.add(v, i64(1))
+        v.add_incoming(i64(0), start)
+        v.add_incoming(next_v, following)
+        builder.cbranch(builder.icmp_signed("<", next_v, vectors), vector_loop, done)
+        builder.position_at_end(done)
+
+    return _operation(generate)
 
 
 @intrinsic

@@ -7,7 +7,6 @@ from numconv.kernels.cpu import average_direct, average_pooling, max_direct, max
 from numconv.kernels.cpu.depthwise import Depthwise
 from numconv.kernels.cpu.direct import Direct, DirectWeight
 from numconv.kernels.cpu.fft import Fft
-from numconv.kernels.cpu.im2col import Im2col
 from numconv.kernels.cpu.im2col_weight import Im2colWeight
 from numconv.kernels.cpu.indirect import Indirect
 from numconv.kernels.cpu.lp_gradient import LpGradient
@@ -20,7 +19,7 @@ from numconv.kernels.cpu.unpooling import MaxGradient, Unpool, UnpoolGradient
 from numconv.kernels.cpu.winograd import Winograd
 
 _SWEPT: tuple[Algorithm, ...] = (
-    Depthwise(), Winograd(4), Winograd(2), Indirect(), Fft(), Rows(), Strip(), Im2col(), Direct(),
+    Depthwise(), Winograd(4), Winograd(2), Indirect(), Fft(), Rows(), Strip(), Direct(),
 )  # fmt: skip
 _WEIGHT: tuple[Algorithm, ...] = (OuterWeight(), Im2colWeight(), DirectWeight())
 

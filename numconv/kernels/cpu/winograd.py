@@ -23,12 +23,12 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from numconv.algorithm import Algorithm
-from numconv.kernels.cpu import indirect, jit, layout, simd
+from numconv.kernels.cpu import indirect, jit, layout, simd, tiles
 from numconv.kernels.cpu import sweep as geo
 from numconv.kernels.cpu.memory import aligned, flat, whole_lines
 from numconv.options import available_cores
@@ -42,6 +42,10 @@ STEPS = 256  # source channels multiplied at a time
 # channel's transformed square between two places, taps along depth and their distance, the lowest source position.
 GROUP_D, GROUP_H, GROUP_W, BLOCKS_D, BLOCKS_H, BLOCKS_W, CHANNEL_TILES, KERNEL_D = range(8)
 STEP_D, DILATION_D, DILATION_H, DILATION_W, LOW_D, LOW_H, LOW_W = range(8, 15)
+
+# Of the shape, an array: addresses of the product's tile, of the one that stores results and of the one that turns
+# them (0 where there is none), rows and vectors of the product's tile.
+TILE, STORE, TURNED, ROWS, VECTORS = range(5)
 
 Matrix = tuple[tuple[float, ...], ...]
 
@@ -107,23 +111,34 @@ def pack_weight(m_h, m_w, vectors, dtype, half):
     return body
 
 
+@jit.function
+def store_back(m_h: int, m_w: int, dtype: str, activation: str) -> Any:
+    """The tile that transforms sums back and stores them (`simd.transform_store`)."""
+    operation = simd.transform_store(matrices(m_h)[2], matrices(m_w)[2], dtype, activation)
+
+    def tile(numbers):
+        operation(numbers)
+
+    return tile
+
+
 @jit.kernel
-def correlate(m_h, m_w, rows, vectors, dtype, half, fused, activation):
-    """The pass, with tiles rows x vectors; where `fused`, results are stored by the transform."""
-    lanes = simd.lanes(dtype)
-    width = vectors * lanes
-    area = rows * width
+def correlate(m_h, m_w, dtype, half):
+    """The pass, with the tiles that `shape` describes; in a fused one results are stored by the transform."""
+    lanes, call, address = simd.lanes(dtype), simd.call, simd.address
     (b_h, _, a_h), (b_w, _, a_w) = matrices(m_h), matrices(m_w)
     high, wide = len(b_h), len(b_w)
-    transform, tile, address = simd.transform(b_h, b_w), simd.indirect_tile(rows, vectors, ""), simd.address
-    back = simd.transform(a_h, a_w)
-    store = simd.transform_store(a_h, a_w, activation if fused else "")
-    store_turned, first_mode = layout.store_turned(dtype, half, activation), simd.FIRST
+    transform, back, store_turned = simd.transform(b_h, b_w), simd.transform(a_h, a_w), layout.store_turned(dtype, half)
+    first_mode = simd.FIRST
 
     def body(
         start, stop, worker, x, packed, bias, residual, out, memory, tables, header, starts_h, starts_w, blocking,
-        sizes, parameter,
+        sizes, shape, parameter,
     ):  # fmt: skip
+        tile, store, turned, rows = shape[TILE], shape[STORE], shape[TURNED], shape[ROWS]
+        fused = store != 0
+        width = shape[VECTORS] * lanes
+        area = rows * width
         channels, sources, groups = header[geo.R], header[geo.S], header[geo.GROUPS]
         images, depth = header[geo.N], blocking[KERNEL_D]
         source_d, source_h, source_w = header[geo.SOURCE_D], header[geo.SOURCE_H], header[geo.SOURCE_W]
@@ -191,9 +206,13 @@ def correlate(m_h, m_w, rows, vectors, dtype, half, fused, activation):
                     for p in range(row_tiles):
                         mode, sums = first_mode, m0 + place * m_pitch + p * area
                         for s in range(0, sources, STEPS):
-                            tile(
-                                tables, table + p * record, 0, depth, min(STEPS, sources - s), place * v_pitch + s,
-                                packed, weights + s * width, memory, sums, mode, bias, 0, 0, parameter,
+                            call(
+                                tile,
+                                (
+                                    address(tables, table + p * record), address(packed, weights + s * width),
+                                    address(memory, sums), address(bias, 0), address(parameter, 0), 0, depth,
+                                    min(STEPS, sources - s), place * v_pitch + s, mode, 0, 0,
+                                ),
                             )  # fmt: skip
                             mode = 0
                 some_c, channel = min(width, channels - c * width), g * channels + c * width
@@ -210,13 +229,16 @@ def correlate(m_h, m_w, rows, vectors, dtype, half, fused, activation):
                             at = m0 + p * area + r * width
                             for v in range(0, some_c, lanes):
                                 if fused:
-                                    store(
-                                        memory, at + v, m_pitch, bias, channel + v, residual,
-                                        q_line + start_w * more_w + (channel + v) * more_c, has_residual,
-                                        (dil_h * more_h, dil_w * more_w), out,
-                                        o_line + start_w * out_w + (channel + v) * out_c,
-                                        (dil_h * out_h, dil_w * out_w),
-                                        (results_h, results_w, some_c - v), parameter,
+                                    q_at = q_line + start_w * more_w + (channel + v) * more_c
+                                    o_at = o_line + start_w * out_w + (channel + v) * out_c
+                                    call(
+                                        store,
+                                        (
+                                            address(memory, at + v), address(bias, channel + v),
+                                            address(residual, q_at), address(out, o_at),
+                                            address(parameter, 0), m_pitch, has_residual, dil_h * more_h, dil_w * more_w, dil_h * out_h, dil_w * out_w, results_h,
+                                            results_w, some_c - v,
+                                        ),
                                     )  # fmt: skip
                                 else:
                                     back(
@@ -231,8 +253,8 @@ def correlate(m_h, m_w, rows, vectors, dtype, half, fused, activation):
                                     start_w = starts_w[w0 + tw]
                                     run = min(joined * m_w, (out_wide - 1 - start_w) // dil_w + 1)
                                     store_turned(
-                                        memory, line_at + i * line_step + tw * m_w * width, width, run, channel, some_c,
-                                        bias, residual, out, header, parameter,
+                                        turned, memory, line_at + i * line_step + tw * m_w * width, width, run, channel,
+                                        some_c, bias, residual, out, header, parameter,
                                         o_line + i * dil_h * out_h + start_w * out_w,
                                         q_line + i * dil_h * more_h + start_w * more_w, dil_w * out_w, dil_w * more_w,
                                     )  # fmt: skip
@@ -321,7 +343,7 @@ def _blocking(problem: ConvProblem, m: int) -> Blocking:
     room = max(SQUARES * 4 // dtype.itemsize // (places * padded), 8)
     groups = []
     for w in sorted({-(-len(starts_w) // k) for k in range(1, 9)} | {min(room, len(starts_w))}, reverse=True):
-        for h in sorted({-(-len(starts_h) // k) for k in range(1, 33)}, reverse=True):
+        for h in sorted({-(-len(starts_h) // k) for k in range(1, 33)} | {1}, reverse=True):
             if w * h <= room and (len(groups) < 8 or w * h * 4 > room):
                 whole = w * h == len(starts_h) * len(starts_w)
                 most = max(room // (w * h) - reach, 1) if whole else 1
@@ -342,7 +364,7 @@ def _blocking(problem: ConvProblem, m: int) -> Blocking:
     sizes = np.array([deep, high, wide, numbers, addresses, squares, line_at], np.int64)
     laid = 0 if in_place else layout.frame(problem).size
     total = seconds_of(group, parts)[1] + laid * 3e-10
-    if not indirect.fuses(problem):
+    if not layout.fuses(problem):
         total += problem.n * problem.groups * channels * deep * high * wide * 1e-10
     return Blocking(
         m_h, m_w, rows, vectors, in_place, table, sizes, starts_h, starts_w,
@@ -363,6 +385,29 @@ def blocking4(problem: ConvProblem) -> Blocking:
     return _blocking(problem, 4)
 
 
+def _shapes(problem: ConvProblem, cut: Blocking) -> tuple[np.ndarray, np.ndarray]:
+    """The shape where results are stored apart, and that where the transform stores them."""
+    swept, name = geo.sweep(problem), layout.activation_of(problem)
+    tile = tiles.address(tiles.indirect, cut.rows, cut.vectors, swept.kind, "")
+    apart = np.array([tile, 0, layout.turned_tile(problem), cut.rows, cut.vectors], np.int64)
+    fused = apart.copy()
+    if layout.fuses(problem):
+        fused[STORE] = jit.address(store_back(cut.m_h, cut.m_w, swept.kind, name), 14)
+    return apart, fused
+
+
+@remembered
+def shapes2(problem: ConvProblem) -> tuple[np.ndarray, np.ndarray]:
+    """The shapes for F(2, 3), remembered."""
+    return _shapes(problem, blocking2(problem))
+
+
+@remembered
+def shapes4(problem: ConvProblem) -> tuple[np.ndarray, np.ndarray]:
+    """The shapes for F(4, 3), remembered."""
+    return _shapes(problem, blocking4(problem))
+
+
 class Winograd(Algorithm):
     """Forward and input pass with F(m, 3)."""
 
@@ -370,7 +415,7 @@ class Winograd(Algorithm):
 
     def __init__(self, m: int) -> None:
         self.name = f"winograd_{m}x{m}"
-        self._blocking = {2: blocking2, 4: blocking4}[m]
+        self._blocking, self._shapes = {2: (blocking2, shapes2), 4: (blocking4, shapes4)}[m]
 
     def rejects(self, problem: ConvProblem) -> str | None:
         if problem.precision == "strict":
@@ -416,7 +461,7 @@ class Winograd(Algorithm):
 
     def run(self, problem, packed, x, bias, residual, out, workspace):
         cut, swept = self._blocking(problem), geo.sweep(problem)
-        fused = indirect.fuses(problem) and out.strides[-1] == out.itemsize
+        fused = layout.fuses(problem) and out.strides[-1] == out.itemsize
         fused = fused and (residual is None or residual.strides[-1] == residual.itemsize)
         if cut.in_place and x.strides[-1] != x.itemsize:
             x = np.ascontiguousarray(x)
@@ -427,10 +472,8 @@ class Winograd(Algorithm):
         workers = (workspace.size - laid) // self.worker_bytes(problem)
         workers = min(jit.workers(cut.seconds), workers, cut.items)
         middle = laid + workers * cut.addresses * 8
-        name = indirect.activation_of(problem)
-        kernel = correlate(cut.m_h, cut.m_w, cut.rows, cut.vectors, swept.kind, swept.half, fused, name)
-        kernel(
+        correlate(cut.m_h, cut.m_w, swept.kind, swept.half)(
             workers, cut.items, given.x, packed, given.bias, given.residual, given.out,
             workspace[middle:].view(swept.accumulator), workspace[laid:middle].view(np.int64), given.header,
-            cut.starts_h, cut.starts_w, cut.table, cut.sizes, given.parameter,
+            cut.starts_h, cut.starts_w, cut.table, cut.sizes, self._shapes(problem)[fused], given.parameter,
         )  # fmt: skip
