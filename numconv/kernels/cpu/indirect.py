@@ -21,10 +21,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from numconv.algorithm import Algorithm
 from numconv.kernels.cpu import jit, layout, simd, tiles
 from numconv.kernels.cpu import sweep as geo
-from numconv.kernels.cpu.memory import whole_lines
 from numconv.kernels.cpu.packing import pack, packed_size
 from numconv.problem import LAST, ConvProblem, accumulator_dtype, remembered
 
@@ -341,53 +339,38 @@ def shapes(problem: ConvProblem) -> tuple[np.ndarray, np.ndarray]:
     return apart, shape(layout.activation_of(problem), True) if layout.fuses(problem) else apart
 
 
-class Indirect(Algorithm):
+class Indirect(layout.OnChannelsLast):
     """Forward and input pass."""
 
     name = "indirect"
     accepts = ("deep_600_taps", "pointwise_wide", "grouped_uneven", "conv_1d", "conv_3d_grouped", "dilated_strided")
+
+    def blocking(self, problem: ConvProblem) -> Blocking:
+        return blocking(problem)
 
     def rejects(self, problem: ConvProblem) -> str | None:
         if accumulator_dtype(problem.dtype).name not in ("float32", "float64"):
             return f"the register tile multiplies float32 and float64, not {problem.dtype}"
         return None
 
-    def shared_bytes(self, problem: ConvProblem) -> int:
-        return whole_lines(blocking(problem).laid * accumulator_dtype(problem.dtype).itemsize)
-
-    def worker_bytes(self, problem: ConvProblem) -> int:
-        cut = blocking(problem)
-        return whole_lines(cut.sums * accumulator_dtype(problem.dtype).itemsize) + cut.addresses * 8
-
-    def items(self, problem: ConvProblem) -> int:
-        return blocking(problem).items
-
     def packed_bytes(self, problem: ConvProblem) -> int:
         return packed_size(problem, tile_width(problem)) * accumulator_dtype(problem.dtype).itemsize
-
-    def cost(self, problem: ConvProblem) -> float:
-        return 4e-6 + blocking(problem).seconds
 
     def prepare(self, problem: ConvProblem, weight: np.ndarray) -> np.ndarray:
         return pack(problem, weight, tile_width(problem))
 
     def run(self, problem, packed, x, bias, residual, out, workspace):
-        fused = layout.fuses(problem) and out.strides[-1] == out.itemsize
-        fused = fused and (residual is None or residual.strides[-1] == residual.itemsize)
         problem, x, residual, out = geo.joined(problem, x, residual, out)
+        super().run(problem, packed, x, bias, residual, out, workspace)
+
+    def run_band(self, problem, packed, given, fused, memory):
         cut, swept = blocking(problem), geo.sweep(problem)
-        if cut.in_place and x.strides[-1] != x.itemsize:
-            x = np.ascontiguousarray(x)
-        given = geo.operands(problem, x, bias, residual, out)
-        laid, size = self.shared_bytes(problem), swept.accumulator.itemsize
-        if not cut.in_place:
-            given = layout.laid(problem, given, workspace[: cut.laid * size].view(swept.accumulator))
-            given.header[geo.S] = cut.depth
-        workers = (workspace.size - laid) // self.worker_bytes(problem)
-        workers = min(jit.workers(cut.seconds), workers, max(cut.items, 1))
-        middle = laid + workers * cut.addresses * 8
+        workers, addresses, sums = self.split(problem, memory)
+        header = given.header
+        if header[geo.S] != cut.depth:  # taps of a row that count as channels
+            header = header.copy()
+            header[geo.S] = cut.depth
         multiply(swept.kind, swept.half)(
-            workers, cut.items, given.x, packed, given.bias, given.residual, given.out,
-            workspace[middle:].view(swept.accumulator), workspace[laid:middle].view(np.int64), cut.zeros,
-            given.header, cut.phases, cut.taps, cut.table, shapes(problem)[fused], given.parameter,
+            workers, cut.items, given.x, packed, given.bias, given.residual, given.out, sums, addresses, cut.zeros,
+            header, cut.phases, cut.taps, cut.table, shapes(problem)[fused], given.parameter,
         )  # fmt: skip

@@ -8,15 +8,19 @@ in registers, so that both sides are read and written in vectors.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from numconv.algorithm import Algorithm
 from numconv.kernels.cpu import epilogue, jit, simd, tiles
 from numconv.kernels.cpu import sweep as geo
-from numconv.problem import LAST, ConvProblem, remembered
+from numconv.kernels.cpu.memory import whole_lines
+from numconv.problem import LAST, ConvProblem, accumulator_dtype, remembered
 
+BAND = 1 << 22  # numbers laid out at a time: 16 MB in float32, of which the third-level cache holds most
 # Of the frame, an array: the lowest position along each axis, and the extents that are copied.
 LOW_D, LOW_H, LOW_W, DEEP, HIGH, WIDE = range(6)
 
@@ -188,6 +192,124 @@ def laid(problem: ConvProblem, given: geo.Operands, memory: np.ndarray) -> geo.O
     header[geo.SOURCE_D : geo.SOURCE_W + 1] = framed.header[geo.SOURCE_D : geo.SOURCE_W + 1]
     header[geo.X_N : geo.X_0 + 1] = framed.header[geo.X_N : geo.X_0 + 1]
     return given._replace(x=memory, header=header)
+
+
+class Band(NamedTuple):
+    """A part of a problem: some images, and a run of positions of the result along the first axis."""
+
+    problem: ConvProblem
+    images: slice
+    source: slice
+    result: slice
+
+
+def cut_axis(problem: ConvProblem, first: int, last: int) -> tuple[ConvProblem, slice]:
+    """The problem for positions first <= . < last of the result along the first axis, and the source's run for it."""
+    stride, before = problem.stride[0], problem.padding[0][0]
+    reach = (problem.kernel[0] - 1) * problem.dilation[0]
+    forward = problem.direction != "input"
+    size = problem.spatial[0] if forward else problem.out_spatial[0]
+    if forward:
+        start, end = first * stride - before, (last - 1) * stride + reach - before + 1
+    else:
+        start, end = -((reach - first - before) // stride), (last - 1 + before) // stride + 1
+    low = min(max(start, 0), size - 1)
+    past = max(min(end, size), low + 1)
+    shift = low - (first * stride - before) if forward else before + first - stride * low
+    padding = ((shift, problem.padding[0][1]), *problem.padding[1:])
+    source, result = (past - low,), (last - first,)
+    spatial, out_spatial = (source, result) if forward else (result, source)
+    part = replace(
+        problem, spatial=spatial + problem.spatial[1:], out_spatial=out_spatial + problem.out_spatial[1:],
+        padding=padding,
+    )  # fmt: skip
+    return part, slice(low, past)
+
+
+@remembered
+def bands(problem: ConvProblem) -> tuple[Band, ...]:
+    """Parts whose laid-out sources take at most BAND numbers each, where one position alone does not take more."""
+    everything, size = slice(None), frame(problem).size
+    if size <= BAND:
+        return (Band(problem, everything, everything, everything),)
+    of_image = size // problem.n
+    found, known = [], {}
+    images = max(BAND // of_image, 1)
+    extent = problem.out_spatial[0] if problem.direction != "input" else problem.spatial[0]
+    unit = problem.stride[0] if problem.direction == "input" else 1  # the phases of every part are those of the whole
+    step = -(-extent // max(-(-of_image // BAND), 1) // unit) * unit
+    for n in range(0, problem.n, images):
+        some = replace(problem, n=min(images, problem.n - n))
+        for first in range(0, extent, step):
+            last = min(first + step, extent)
+            part, source = cut_axis(some, first, last) if step < extent else (some, everything)
+            part = known.setdefault(part, part)  # parts alike share what is remembered of them
+            found.append(Band(part, slice(n, n + images), source, slice(first, last)))
+    return tuple(found)
+
+
+class OnChannelsLast(Algorithm):
+    """An algorithm on channels-last sources: others are laid out, band by band where they are large.
+
+    Subclasses give `blocking(problem)`, with fields in_place, laid, sums, addresses, items and seconds, and `run_band`.
+    """
+
+    def blocking(self, problem: ConvProblem) -> Any:
+        """How a problem, or a band of it, is cut."""
+        raise NotImplementedError
+
+    def run_band(self, problem: ConvProblem, packed: np.ndarray, given: geo.Operands, fused: bool, memory: Any) -> None:
+        """Compute a band; `memory` has what its workers need."""
+        raise NotImplementedError
+
+    def bands(self, problem: ConvProblem) -> tuple[Band, ...]:
+        """The parts that are computed one after another."""
+        everything = slice(None)
+        in_place = self.blocking(problem).in_place
+        return (Band(problem, everything, everything, everything),) if in_place else bands(problem)
+
+    def shared_bytes(self, problem: ConvProblem) -> int:
+        size = accumulator_dtype(problem.dtype).itemsize
+        return max(whole_lines(self.blocking(band.problem).laid * size) for band in self.bands(problem))
+
+    def worker_bytes(self, problem: ConvProblem) -> int:
+        size = accumulator_dtype(problem.dtype).itemsize
+        cuts = [self.blocking(band.problem) for band in self.bands(problem)]
+        return max(whole_lines(cut.sums * size) + cut.addresses * 8 for cut in cuts)
+
+    def items(self, problem: ConvProblem) -> int:
+        return max(self.blocking(band.problem).items for band in self.bands(problem))
+
+    def cost(self, problem: ConvProblem) -> float:
+        return sum(4e-6 + self.blocking(band.problem).seconds for band in self.bands(problem))
+
+    def run(self, problem, packed, x, bias, residual, out, workspace):
+        for band in self.bands(problem):
+            part, cut, swept = band.problem, self.blocking(band.problem), geo.sweep(band.problem)
+            parts = (
+                None if a is None else a[band.images, along] if layout == LAST else a[band.images, :, along]
+                for a, along, layout in (
+                    (x, band.source, part.layout_in), (residual, band.result, part.layout_out),
+                    (out, band.result, part.layout_out),
+                )
+            )  # fmt: skip
+            source, more, result = parts
+            if cut.in_place and source.strides[-1] != source.itemsize:
+                source = np.ascontiguousarray(source)
+            given, size = geo.operands(part, source, bias, more, result), swept.accumulator.itemsize
+            laid_out = whole_lines(cut.laid * size)
+            if not cut.in_place:
+                given = laid(part, given, workspace[: cut.laid * size].view(swept.accumulator))
+            side_by_side = all(a is None or a.strides[-1] == a.itemsize for a in (result, more))
+            self.run_band(part, packed, given, fuses(part) and side_by_side, workspace[laid_out:])
+
+    def split(self, problem: ConvProblem, memory: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
+        """(workers, their addresses, their sums) that a band's memory has room for."""
+        cut, kind = self.blocking(problem), accumulator_dtype(problem.dtype)
+        each = whole_lines(cut.sums * kind.itemsize) + cut.addresses * 8
+        workers = min(jit.workers(cut.seconds), memory.size // each, max(cut.items, 1))
+        middle = workers * cut.addresses * 8
+        return workers, memory[:middle].view(np.int64), memory[middle:].view(kind)
 
 
 def lay_out_result(problem: ConvProblem, result: np.ndarray, header: np.ndarray, memory: np.ndarray) -> None:

@@ -27,10 +27,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from numconv.algorithm import Algorithm
 from numconv.kernels.cpu import indirect, jit, layout, simd, tiles
 from numconv.kernels.cpu import sweep as geo
-from numconv.kernels.cpu.memory import aligned, flat, whole_lines
+from numconv.kernels.cpu.memory import aligned, flat
 from numconv.options import available_cores
 from numconv.problem import LAST, ConvProblem, accumulator_dtype, remembered
 
@@ -236,7 +235,8 @@ def correlate(m_h, m_w, dtype, half):
                                         (
                                             address(memory, at + v), address(bias, channel + v),
                                             address(residual, q_at), address(out, o_at),
-                                            address(parameter, 0), m_pitch, has_residual, dil_h * more_h, dil_w * more_w, dil_h * out_h, dil_w * out_w, results_h,
+                                            address(parameter, 0), m_pitch, has_residual,
+                                            dil_h * more_h, dil_w * more_w, dil_h * out_h, dil_w * out_w, results_h,
                                             results_w, some_c - v,
                                         ),
                                     )  # fmt: skip
@@ -275,7 +275,7 @@ class Blocking(NamedTuple):
     starts_h: np.ndarray
     starts_w: np.ndarray
     items: int
-    numbers: int  # for each worker
+    sums: int  # numbers for each worker, transformed squares included
     addresses: int  # for each worker
     laid: int  # numbers of the laid-out source
     packed: int  # numbers of the packed weight
@@ -408,7 +408,7 @@ def shapes4(problem: ConvProblem) -> tuple[np.ndarray, np.ndarray]:
     return _shapes(problem, blocking4(problem))
 
 
-class Winograd(Algorithm):
+class Winograd(layout.OnChannelsLast):
     """Forward and input pass with F(m, 3)."""
 
     accepts = ("plain_3x3",)
@@ -416,6 +416,9 @@ class Winograd(Algorithm):
     def __init__(self, m: int) -> None:
         self.name = f"winograd_{m}x{m}"
         self._blocking, self._shapes = {2: (blocking2, shapes2), 4: (blocking4, shapes4)}[m]
+
+    def blocking(self, problem: ConvProblem) -> Blocking:
+        return self._blocking(problem)
 
     def rejects(self, problem: ConvProblem) -> str | None:
         if problem.precision == "strict":
@@ -431,21 +434,8 @@ class Winograd(Algorithm):
             return "there is nothing to transform"
         return None
 
-    def shared_bytes(self, problem: ConvProblem) -> int:
-        return whole_lines(self._blocking(problem).laid * accumulator_dtype(problem.dtype).itemsize)
-
-    def worker_bytes(self, problem: ConvProblem) -> int:
-        cut = self._blocking(problem)
-        return whole_lines(cut.numbers * accumulator_dtype(problem.dtype).itemsize) + cut.addresses * 8
-
-    def items(self, problem: ConvProblem) -> int:
-        return self._blocking(problem).items
-
     def packed_bytes(self, problem: ConvProblem) -> int:
         return self._blocking(problem).packed * accumulator_dtype(problem.dtype).itemsize
-
-    def cost(self, problem: ConvProblem) -> float:
-        return 4e-6 + self._blocking(problem).seconds
 
     def error_bound(self, problem: ConvProblem) -> float:
         return 1e-12 if problem.dtype.itemsize >= 8 else 5e-6
@@ -459,21 +449,10 @@ class Winograd(Algorithm):
         kernel(workers, items, flat(weight)[0], packed, swept.fixed_header, ordered_taps(problem))
         return packed
 
-    def run(self, problem, packed, x, bias, residual, out, workspace):
+    def run_band(self, problem, packed, given, fused, memory):
         cut, swept = self._blocking(problem), geo.sweep(problem)
-        fused = layout.fuses(problem) and out.strides[-1] == out.itemsize
-        fused = fused and (residual is None or residual.strides[-1] == residual.itemsize)
-        if cut.in_place and x.strides[-1] != x.itemsize:
-            x = np.ascontiguousarray(x)
-        given = geo.operands(problem, x, bias, residual, out)
-        laid, size = self.shared_bytes(problem), swept.accumulator.itemsize
-        if not cut.in_place:
-            given = layout.laid(problem, given, workspace[: cut.laid * size].view(swept.accumulator))
-        workers = (workspace.size - laid) // self.worker_bytes(problem)
-        workers = min(jit.workers(cut.seconds), workers, cut.items)
-        middle = laid + workers * cut.addresses * 8
+        workers, addresses, sums = self.split(problem, memory)
         correlate(cut.m_h, cut.m_w, swept.kind, swept.half)(
-            workers, cut.items, given.x, packed, given.bias, given.residual, given.out,
-            workspace[middle:].view(swept.accumulator), workspace[laid:middle].view(np.int64), given.header,
+            workers, cut.items, given.x, packed, given.bias, given.residual, given.out, sums, addresses, given.header,
             cut.starts_h, cut.starts_w, cut.table, cut.sizes, self._shapes(problem)[fused], given.parameter,
         )  # fmt: skip
