@@ -213,7 +213,10 @@ def test_out_is_filled_and_returned(algorithm, data_format):
     assert_array_equal(out, expected)
     unbatched = np.full_like(expected[0], np.nan)
     assert nc.conv2d(shown[0], weight, bias, data_format=data_format, algorithm=algorithm, out=unbatched) is unbatched
-    assert_array_equal(unbatched, expected[0])
+    if algorithm == "auto":  # another batch, perhaps another algorithm
+        assert_allclose(unbatched, expected[0], rtol=1e-5, atol=1e-5)
+    else:
+        assert_array_equal(unbatched, expected[0])
 
 
 def views(shape):

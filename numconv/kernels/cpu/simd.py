@@ -277,8 +277,11 @@ def _activated(builder: Any, name: str, slope: Any, v: Any) -> Any:
         gate = _clipped(builder, builder.fadd(v, _constant(kind, 3.0)), 0.0, 6.0)
         return builder.fdiv(builder.fmul(v, gate), _constant(kind, 6.0))
     if name == "silu":
-        down = _exponential(builder, _clipped(builder, builder.fneg(v), -80.0, 80.0))
-        return builder.fdiv(v, builder.fadd(down, _constant(kind, 1.0)))
+        most = 87.0 if isinstance(kind.element, ir.FloatType) else 700.0  # exp of it is finite
+        down = _exponential(builder, _clipped(builder, builder.fneg(v), -most, most))
+        gated = builder.fdiv(v, builder.fadd(down, _constant(kind, 1.0)))
+        far = builder.fcmp_ordered("<", v, _constant(kind, -most))
+        return builder.select(far, builder.fmul(v, zero), gated)
     return v
 
 

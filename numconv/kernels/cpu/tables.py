@@ -18,15 +18,15 @@ from numconv.kernels.cpu.strip import Strip
 from numconv.kernels.cpu.unpooling import MaxGradient, Unpool, UnpoolGradient
 from numconv.kernels.cpu.winograd import Winograd
 
-_SWEPT: tuple[Algorithm, ...] = (
-    Depthwise(), Winograd(4), Winograd(2), Indirect(), Fft(), Rows(), Strip(), Direct(),
-)  # fmt: skip
+_FIRST: tuple[Algorithm, ...] = (Depthwise(), Winograd(4), Winograd(2), Indirect(), Fft())
+_LAST: tuple[Algorithm, ...] = (Strip(), Direct())
 _WEIGHT: tuple[Algorithm, ...] = (OuterWeight(), Im2colWeight(), DirectWeight())
 
 TABLES: dict[str, tuple[Algorithm, ...]] = {}
 for _n in (1, 2, 3):
-    _swept = (Separable(), *_SWEPT) if _n == 2 else _SWEPT
-    TABLES[f"conv{_n}d"] = TABLES[f"conv{_n}d_input"] = TABLES[f"conv_transpose{_n}d"] = _swept
+    _swept = (Separable(), *_FIRST) if _n == 2 else _FIRST
+    TABLES[f"conv{_n}d"] = (*_swept, *((Rows(),) if _n > 1 else ()), *_LAST)
+    TABLES[f"conv{_n}d_input"] = TABLES[f"conv_transpose{_n}d"] = (*_swept, *_LAST)
     TABLES[f"conv{_n}d_weight"] = _WEIGHT
 
 _SUMS: tuple[PoolAlgorithm, ...] = (average_pooling.Separable(), average_direct.Direct())
