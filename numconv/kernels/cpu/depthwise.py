@@ -235,11 +235,12 @@ class Depthwise(Algorithm):
 
 @remembered
 def seconds(problem: ConvProblem) -> float:
-    """Estimate for one thread: a tile 12 ns, and its products at half the peak."""
+    """Estimate for one thread: a tile 12 ns, and its products at half the peak; with idle lanes 2.5 times as much."""
     swept, total = geo.sweep(problem), 0.0
     for phase in phases(problem):
         tiles = phase.items / int(phase.shape[BLOCKS]) * -(-int(phase.counts[geo.COUNT_W]) // int(phase.shape[WIDTH]))
         vectors = -(-problem.groups * swept.result_channels // int(phase.shape[RESULTS]))
         terms = len(phase.places) * swept.source_channels
-        total += tiles * vectors * (1.2e-8 + int(phase.shape[WIDTH]) * terms * 2.7e-10)
+        masked = 1 if int(phase.shape[RESULTS]) == simd.lanes(problem.dtype) else 2.5
+        total += tiles * vectors * (1.2e-8 + int(phase.shape[WIDTH]) * terms * 2.7e-10) * masked
     return total

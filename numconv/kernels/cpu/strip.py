@@ -282,20 +282,20 @@ def blocking(problem: ConvProblem) -> Blocking:
 def _seconds(problem: ConvProblem, rows: int, width: int, table: np.ndarray, positions: list[int]) -> float:
     """Estimate of an item for one thread.
 
-    Products at 210 GF/s in float32 (60 with one row in a tile), copied numbers at 0.25 ns (0.5 ns strided), results at
-    0.25 ns, an item at 0.1 us: fitted to the layers of ResNet-50, MobileNetV2 and VGG-16.
+    Products at 210 GF/s in float32 (90 with one row in a tile), copied numbers at 0.25 ns (0.5 ns strided), results at
+    0.5 ns (1 ns strided), an item at 0.1 us: fitted to the layers of ResNet-50, MobileNetV2 and VGG-16.
     """
     swept = geo.sweep(problem)
     high, wide, size, tiles = (int(table[k]) for k in (HIGH, WIDE, SIZE, CHANNEL_TILES))
     run = ((max(positions[0], 1) - 1) * high + max(positions[1], 1) - 1) * wide + positions[2]
     terms = len(swept.taps) / max(len(swept.phases), 1) * swept.source_channels
     products = -(-run // width) * width * terms * tiles * rows
-    rate = (30e9 if rows == 1 else 105e9) * 4 / swept.accumulator.itemsize
+    rate = (45e9 if rows == 1 else 105e9) * 4 / swept.accumulator.itemsize
     contiguous = problem.layout_in != LAST or problem.ci == 1
     copies = size * swept.source_channels * (2.5e-10 if contiguous and swept.fixed_header[geo.STRIDE_W] == 1 else 5e-10)
     stores = math.prod(positions) * min(tiles * rows, swept.result_channels)
-    strided = problem.layout_out == LAST or swept.fixed_header[geo.STEP_W] > 1
-    return products / rate + copies + stores * (1e-9 if strided else 2.5e-10) + 1e-7
+    strided = (problem.layout_out == LAST and problem.co > 1) or swept.fixed_header[geo.STEP_W] > 1
+    return products / rate + copies + stores * (1e-9 if strided else 5e-10) + 1e-7
 
 
 class Strip(Algorithm):

@@ -317,7 +317,7 @@ def _blocking(problem: ConvProblem, m: int) -> Blocking:
 
     factor, sizes_of = places / 36 * dtype.itemsize / 4, (deep, len(starts_h), len(starts_w))
 
-    in_cache = places * kernel[0] * sources * all_tiles * width * dtype.itemsize < 1 << 24  # of the third level
+    in_cache = places * kernel[0] * sources * all_tiles * width * dtype.itemsize <= 1 << 24  # of the third level
 
     @functools.cache
     def item_seconds(d: int, h: int, w: int, parts: int) -> float:
@@ -326,7 +326,8 @@ def _blocking(problem: ConvProblem, m: int) -> Blocking:
         rows = indirect.tile_rows([tiles], vectors)
         products = -(-tiles // rows) * (rows + 0.4) * kernel[0] * padded * width * places / 120e9 * dtype.itemsize / 4
         stream = places * kernel[0] * sources * width * dtype.itemsize / (1.2e11 if in_cache else 4e10)
-        squares = slices * padded / lanes * 40e-9 * factor
+        squares = slices * padded / lanes * (40e-9 if dilation[1] == dilation[2] == 1 else 60e-9) * factor
+        products += places * -(-tiles // rows) * -(-sources // STEPS) * 2e-8
         return squares + -(-all_tiles // parts) * (products + stream + tiles * vectors * 35e-9 * factor) + 5e-7
 
     def seconds_of(group: tuple[int, int, int], parts: int) -> tuple[float, float]:
