@@ -29,6 +29,7 @@ class Algorithm:
 
     name = ""
     accepts: tuple[str, ...] = ()  # cases of lab/cases.py that must not be rejected (channels last)
+    replays = False  # whether `run` and `prepare` do nothing but launch kernels, which calls alike may launch again
     reads_weight = False  # whether `rejects_weight` looks at the weight's values
 
     def rejects(self, problem: Any) -> str | None:

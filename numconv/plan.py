@@ -57,7 +57,7 @@ class Call:
         self.algorithm = algorithm
         self._workspace = algorithm.workspace(self.problem)
         # What runs, and the bytes that it borrows: together, since another thread may change them.
-        self._way = (self._first_run if getattr(algorithm, "replays", False) else self._whole_run), self._workspace
+        self._way = (self._first_run if algorithm.replays else self._whole_run), self._workspace
 
     def by(self, algorithm: Algorithm) -> Call:
         """This call, run by another algorithm."""

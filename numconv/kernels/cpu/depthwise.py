@@ -175,6 +175,8 @@ def shapes(problem: ConvProblem) -> list[np.ndarray]:
 class Depthwise(Algorithm):
     """Forward and input pass between channels-last arrays."""
 
+    replays = True
+
     name = "depthwise"
     accepts = ("depthwise_3x3", "depthwise_5x5_strided", "depthwise_7x7", "depthwise_1d", "depthwise_3d", "one_pixel")
 

@@ -128,6 +128,8 @@ def dot(sums_in, half):
 class Direct(Algorithm):
     """Forward and input pass."""
 
+    replays = True
+
     name = "direct"
 
     def cost(self, problem: ConvProblem) -> float:

@@ -242,7 +242,7 @@ class Blocking(NamedTuple):
 
 # Sums that fit into registers with the operands, and rows of tiles.
 MOST_SUMS = 28 if simd.vector_bits() == 512 else 12
-ROWS = (14, 9, 8, 7, 4) if simd.vector_bits() == 512 else (6, 4)
+ROWS = (28, 14, 9, 8, 7, 4) if simd.vector_bits() == 512 else (6, 4)
 
 
 def tile_vectors(channels: int, dtype: np.dtype) -> int:

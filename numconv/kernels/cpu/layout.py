@@ -254,6 +254,8 @@ class OnChannelsLast(Algorithm):
     Subclasses give `blocking(problem)`, with fields in_place, laid, sums, addresses, items and seconds, and `run_band`.
     """
 
+    replays = True
+
     def blocking(self, problem: ConvProblem) -> Any:
         """How a problem, or a band of it, is cut."""
         raise NotImplementedError

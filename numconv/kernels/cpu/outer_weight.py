@@ -167,6 +167,8 @@ def with_tile(problem: ConvProblem) -> np.ndarray:
 class OuterWeight(Algorithm):
     """Weight pass."""
 
+    replays = True
+
     name = "outer"
     accepts = ("deep_600_taps", "pointwise_wide", "grouped_uneven", "conv_1d", "conv_3d_grouped", "dilated_strided")
 

@@ -301,6 +301,8 @@ def _seconds(problem: ConvProblem, rows: int, width: int, table: np.ndarray, pos
 class Strip(Algorithm):
     """Forward and input pass."""
 
+    replays = True
+
     name = "strip"
     accepts = ("depthwise_3x3", "depthwise_5x5_strided", "conv_1d", "conv_3d_grouped", "one_pixel", "deep_600_taps")
 
