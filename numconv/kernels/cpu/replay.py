@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -82,14 +83,14 @@ class _Seen(NamedTuple):
 
     def view(self, noted: Noted) -> Callable[[np.ndarray], np.ndarray] | None:
         """What makes the noted array of another operand laid out like this one, if that is known."""
-        if self.offset is not None and len(noted.shape) == 1:
-            return _part(noted.dtype, noted.shape[0], self.offset + noted.address - self.first)
-        whole, _ = flat(self.array)
-        if (noted.address, noted.shape, noted.dtype) != (self.first, whole.shape, whole.dtype):
-            return None
-        flags = self.array.flags
+        flags, whole = self.array.flags, flat(self.array)[0]
         plain = flags.c_contiguous and flags.writeable and noted.dtype == self.array.dtype
-        return methodcaller("reshape", -1) if plain else _flat
+        if self.offset is None and (noted.address, noted.shape, noted.dtype) == (self.first, whole.shape, whole.dtype):
+            return methodcaller("reshape", -1) if plain else _flat
+        last = noted.address + math.prod(noted.shape) * noted.dtype.itemsize
+        if len(noted.shape) == 1 and last <= self.last and (plain or self.offset is not None):
+            return _part(noted.dtype, noted.shape[0], noted.address - self.first + (self.offset or 0))
+        return None
 
 
 def _part(dtype: np.dtype, count: int, offset: int) -> Callable[[np.ndarray], np.ndarray]:
