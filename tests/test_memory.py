@@ -10,6 +10,7 @@ from passes import arrays_like
 from processes import run
 
 import numconv as nc
+from numconv.kernels.cpu.memory import LARGE
 
 MIB = 1 << 20
 LAYOUTS = ["NCHW", "NHWC"]
@@ -174,5 +175,6 @@ def test_a_plan_allocates_no_array_from_the_second_call_on(layer, data_format, t
                 plan(x, out=out)
 
         assert most_allocated(calls) < OBJECTS, algorithm
-        assert most_allocated(lambda plan=plan: plan(x)) >= out.nbytes
+        # The measure sees results, but for large ones, whose memory is used again.
+        assert most_allocated(lambda plan=plan: plan(x)) >= out.nbytes or out.nbytes >= LARGE
     assert "direct" in taken and len(taken) > 1
