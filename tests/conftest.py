@@ -36,3 +36,6 @@ def registry(monkeypatch):
 def always_parallel(monkeypatch):
     """However small the work, it is shared between the threads."""
     monkeypatch.setattr(jit, "workers", lambda seconds: nc.get_num_threads())
+    nc.options.version += 1
+    yield
+    nc.options.version += 1

@@ -32,7 +32,10 @@ LAYERS = [
     ["cli"],
     ["__main__"],
 ]
-NUMBA = {f"kernels.cpu.{name}" for name in ("simd", "placed_tile", "jit", "launch", "lowering", "cache")}
+NUMBA = {
+    f"kernels.cpu.{name}"
+    for name in ("simd", "narrow_tile", "placed_tile", "tiles", "transforms", "jit", "launch", "lowering", "cache")
+}
 OPTIONAL = {
     "numba": NUMBA,
     "llvmlite": NUMBA | {"commands.info"},

@@ -22,6 +22,7 @@ from numconv.algorithm import Algorithm
 from numconv.kernels.cpu import jit, layout, simd, tiles
 from numconv.kernels.cpu import sweep as geo
 from numconv.kernels.cpu.memory import aligned, flat
+from numconv.kernels.cpu.narrow_tile import narrow
 from numconv.problem import LAST, ConvProblem, remembered
 
 # Positions of a tile. Their sums, the weights of a line and shuffled sources share the registers.
@@ -39,7 +40,7 @@ RESULTS, SOURCES, VECTORS, BLOCKS, LINES, LINE, TILE, WIDTH, STRIDE, REACH = ran
 def correlate(dtype):
     """The pass over one phase, with the tile of the shape."""
     call, address, lists = simd.call, simd.address, simd.stack(2 * MOST_LINES, "int64")
-    whole, with_residual = simd.LAST, simd.RESIDUAL
+    whole, with_residual = tiles.LAST, tiles.RESIDUAL
 
     def body(start, stop, worker, x, packed, bias, residual, out, header, phase, lines, shape, parameter):
         listed, tile, positions, stride, line_size = lists(), shape[TILE], shape[WIDTH], shape[STRIDE], shape[LINE]
@@ -167,7 +168,7 @@ def shapes(problem: ConvProblem) -> list[np.ndarray]:
         numbers = int(phase.shape[WIDTH]), phase.taps, int(phase.shape[STRIDE]), phase.dilation
         channels = swept.source_channels, swept.result_channels
         shape = phase.shape.copy()
-        shape[TILE] = tiles.address(tiles.narrow, *numbers, *channels, swept.kind, layout.activation_of(problem))
+        shape[TILE] = tiles.address(narrow, 19, *numbers, *channels, swept.kind, layout.activation_of(problem))
         found.append(shape)
     return found
 

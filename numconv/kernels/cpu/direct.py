@@ -136,6 +136,7 @@ class Direct(Algorithm):
         return _launch(problem)[2]
 
     def run(self, problem, packed, x, bias, residual, out, workspace):
+        problem, x, residual, out = geo.joined(problem, x, residual, out)
         swept = geo.sweep(problem)
         kernel, items, seconds = _launch(problem)
         given = geo.operands(problem, x, bias, residual, out)
@@ -161,6 +162,7 @@ class DirectWeight(Algorithm):
     """Weight pass."""
 
     name = "direct"
+    replays = True
 
     def cost(self, problem: ConvProblem) -> float:
         """Estimate for one thread: 8 GF/s contiguous, 1 GF/s strided, 8 ns a row and tap."""

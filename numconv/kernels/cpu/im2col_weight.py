@@ -181,6 +181,7 @@ class Im2colWeight(Algorithm):
     """Weight pass."""
 
     name = "im2col"
+    replays = True
     accepts = ("deep_600_taps", "pointwise_wide", "grouped_uneven", "conv_1d", "conv_3d_grouped", "dilated_strided")
 
     def rejects(self, problem: ConvProblem) -> str | None:

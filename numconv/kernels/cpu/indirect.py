@@ -103,7 +103,7 @@ def multiply(dtype, half):
     size, lanes = np.dtype(dtype).itemsize, simd.lanes(dtype)
     call, address, prefetch = simd.call, simd.address, simd.prefetch
     listed_rows, listed_taps, store = list_rows(), list_taps(size), layout.store_turned(dtype, half)
-    tile_first, last, residual_bit = simd.FIRST, simd.LAST, simd.RESIDUAL
+    tile_first, last, residual_bit = tiles.FIRST, tiles.LAST, tiles.RESIDUAL
 
     def body(
         start, stop, worker, x, packed, bias, residual, out, sums, tables, zeros, header, phases, taps, blocking,
@@ -351,7 +351,7 @@ def shapes(problem: ConvProblem) -> tuple[np.ndarray, np.ndarray]:
     numbers = cut.rows, cut.vectors, swept.kind
 
     def shape(activation: str, stores: bool) -> np.ndarray:
-        tile = tiles.address(tiles.indirect, *numbers, activation)
+        tile = tiles.address(tiles.indirect, 12, *numbers, activation)
         return np.array([tile, layout.turned_tile(problem), cut.rows, cut.vectors, stores], np.int64)
 
     apart = shape("", False)

@@ -8,7 +8,7 @@ which calls `chunk(args, dims, steps, data)` for parts of range(dims[0]): args[0
 steps[0], and dims[0] is its length. `numba.prange` goes the same way, but compiles the loop's body for each kernel
 again (0.4 s a kernel); a launcher depends on the types of the arrays alone, so kernels share it.
 
-Besides simd.py this is the only file that emits LLVM instructions.
+Besides simd.py and the tiles built on it this is the only file that emits LLVM instructions.
 """
 
 from __future__ import annotations

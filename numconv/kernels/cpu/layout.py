@@ -123,7 +123,7 @@ def activation_of(problem: ConvProblem) -> str:
 def turned_tile(problem: ConvProblem) -> int:
     """The tile for `store_turned`, 0 where results are converted or take another activation."""
     swept, name = geo.sweep(problem), activation_of(problem)
-    return 0 if swept.half or name not in FUSED else tiles.address(tiles.turn_store, swept.kind, name)
+    return 0 if swept.half or name not in FUSED else tiles.address(tiles.turn_store, 11, swept.kind, name)
 
 
 def fuses(problem: ConvProblem) -> bool:
@@ -233,7 +233,8 @@ def bands(problem: ConvProblem) -> tuple[Band, ...]:
     if size <= BAND:
         return (Band(problem, everything, everything, everything),)
     of_image = size // problem.n
-    found, known = [], {}
+    found: list[Band] = []
+    known: dict[ConvProblem, ConvProblem] = {}
     images = max(BAND // of_image, 1)
     extent = problem.out_spatial[0] if problem.direction != "input" else problem.spatial[0]
     unit = problem.stride[0] if problem.direction == "input" else 1  # the phases of every part are those of the whole

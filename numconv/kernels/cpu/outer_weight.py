@@ -160,7 +160,7 @@ def blocking(problem: ConvProblem) -> Blocking:
 def with_tile(problem: ConvProblem) -> np.ndarray:
     """The blocking as kernels read it, with its tile, compiled."""
     table, kind = blocking(problem).table.copy(), geo.sweep(problem).kind
-    table[TILE] = tiles.address(tiles.outer, int(table[ROWS]), int(table[WIDTH]) // simd.lanes(kind), kind)
+    table[TILE] = tiles.address(tiles.outer, 8, int(table[ROWS]), int(table[WIDTH]) // simd.lanes(kind), kind)
     return table
 
 

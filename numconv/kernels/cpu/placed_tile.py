@@ -31,12 +31,12 @@ def placed_tile(rows: int, vectors: int) -> Any:
             vector = ir.VectorType(context.get_data_type(a.dtype), simd.lanes(str(a.dtype)))
             size, index, count = a.dtype.bitwidth // 8, ir.IntType(64), vector.count
             a0, b0, c0, first = (
-                builder.gep(simd._data(context, builder, signature.args[k], arguments[k]), [arguments[k + 1]])
+                builder.gep(simd.data_of(context, builder, signature.args[k], arguments[k]), [arguments[k + 1]])
                 for k in (0, 2, 4, 8)
             )
 
             def vector_at(pointer: Any, v: int) -> Any:
-                return simd._at(builder, pointer, ir.Constant(index, v * count), vector)
+                return simd.at_offset(builder, pointer, ir.Constant(index, v * count), vector)
 
             def factors(step: Any) -> Any:
                 weights = builder.gep(a0, [builder.mul(step, ir.Constant(index, rows))])
@@ -44,10 +44,10 @@ def placed_tile(rows: int, vectors: int) -> Any:
                 operand = [builder.load(vector_at(run, v), align=size) for v in range(vectors)]
                 for r in range(rows):
                     weight = builder.load(builder.gep(weights, [ir.Constant(index, r)]))
-                    yield [simd._splat(builder, vector, weight)] * vectors, operand
+                    yield [simd.splat(builder, vector, weight)] * vectors, operand
 
             totals = simd._sum_in_registers(builder, vector, rows, vectors, arguments[7], factors)
-            start = simd._splat(builder, vector, arguments[10])
+            start = simd.splat(builder, vector, arguments[10])
             nonzero = builder.icmp_signed("!=", arguments[11], ir.Constant(index, 0))
             targets = [builder.gep(c0, [builder.mul(arguments[6], ir.Constant(index, r))]) for r in range(rows)]
             places_of = [[vector_at(target, v) for v in range(vectors)] for target in targets]

@@ -63,6 +63,7 @@ class Rows(Algorithm):
     """Forward pass."""
 
     name = "rows"
+    replays = True
     accepts = ()
 
     def rejects(self, problem: ConvProblem) -> str | None:

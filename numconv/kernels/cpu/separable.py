@@ -227,6 +227,7 @@ class Separable(Algorithm):
     """Forward and input pass of one-channel and depthwise 2-D convolutions."""
 
     name = "separable"
+    replays = True
     accepts = ("rank_1_7x7", "rank_1_depthwise", "rank_1_dilated", "transposed_rank_1")
     reads_weight = True
 

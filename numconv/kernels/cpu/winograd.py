@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from numconv.kernels.cpu import indirect, jit, layout, simd, tiles
+from numconv.kernels.cpu import indirect, jit, layout, simd, tiles, transforms
 from numconv.kernels.cpu import sweep as geo
 from numconv.kernels.cpu.memory import aligned, flat
 from numconv.options import available_cores
@@ -78,7 +78,7 @@ def pack_weight(m_h, m_w, vectors, dtype, half):
     high, wide, places = len(left[0]), len(right[0]), len(left) * len(right)
     across, all_taps = len(right), high * wide
     load, write, square = simd.load(half), simd.store(0), simd.stack(all_taps * lanes, dtype)
-    transform, turn, turned = simd.transform(left, right), simd.transpose(dtype), simd.stack(lanes * lanes, dtype)
+    transform, turn, turned = transforms.transform(left, right), simd.transpose(dtype), simd.stack(lanes * lanes, dtype)
     move, fill = simd.move(dtype), simd.fill()
 
     def body(start, stop, worker, weight, packed, header, taps):
@@ -112,8 +112,8 @@ def pack_weight(m_h, m_w, vectors, dtype, half):
 
 @jit.function
 def store_back(m_h: int, m_w: int, dtype: str, activation: str) -> Any:
-    """The tile that transforms sums back and stores them (`simd.transform_store`)."""
-    operation = simd.transform_store(matrices(m_h)[2], matrices(m_w)[2], dtype, activation)
+    """The tile that transforms sums back and stores them (`transforms.transform_store`)."""
+    operation = transforms.transform_store(matrices(m_h)[2], matrices(m_w)[2], dtype, activation)
 
     def tile(numbers):
         operation(numbers)
@@ -127,8 +127,12 @@ def correlate(m_h, m_w, dtype, half):
     lanes, call, address = simd.lanes(dtype), simd.call, simd.address
     (b_h, _, a_h), (b_w, _, a_w) = matrices(m_h), matrices(m_w)
     high, wide = len(b_h), len(b_w)
-    transform, back, store_turned = simd.transform(b_h, b_w), simd.transform(a_h, a_w), layout.store_turned(dtype, half)
-    first_mode = simd.FIRST
+    transform, back, store_turned = (
+        transforms.transform(b_h, b_w),
+        transforms.transform(a_h, a_w),
+        layout.store_turned(dtype, half),
+    )
+    first_mode = tiles.FIRST
 
     def body(
         start, stop, worker, x, packed, bias, residual, out, memory, tables, header, starts_h, starts_w, blocking,
@@ -342,7 +346,7 @@ def _blocking(problem: ConvProblem, m: int) -> Blocking:
 
     cores = available_cores()
     room = max(SQUARES * 4 // dtype.itemsize // (places * padded), 8)
-    groups = []
+    groups: list[tuple[int, int, int]] = []
     for w in sorted({-(-len(starts_w) // k) for k in range(1, 9)} | {min(room, len(starts_w))}, reverse=True):
         for h in sorted({-(-len(starts_h) // k) for k in range(1, 33)} | {1}, reverse=True):
             if w * h <= room and (len(groups) < 8 or w * h * 4 > room):
@@ -389,7 +393,7 @@ def blocking4(problem: ConvProblem) -> Blocking:
 def _shapes(problem: ConvProblem, cut: Blocking) -> tuple[np.ndarray, np.ndarray]:
     """The shape where results are stored apart, and that where the transform stores them."""
     swept, name = geo.sweep(problem), layout.activation_of(problem)
-    tile = tiles.address(tiles.indirect, cut.rows, cut.vectors, swept.kind, "")
+    tile = tiles.address(tiles.indirect, 12, cut.rows, cut.vectors, swept.kind, "")
     apart = np.array([tile, 0, layout.turned_tile(problem), cut.rows, cut.vectors], np.int64)
     fused = apart.copy()
     if layout.fuses(problem):

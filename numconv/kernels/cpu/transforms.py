@@ -1,0 +1,155 @@
+"""Small matrices applied to squares of vectors, in registers: the transforms of Winograd's algorithm."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba.core import types
+
+from numconv.kernels.cpu import simd
+
+
+def _linear(builder: Any, matrix: Any, values: list[Any]) -> list[Any]:
+    """matrix @ values, in few operations: entries that pair up to a sign along a row or a column are shared."""
+    kind = values[0].type
+    rows, values = [list(row) for row in matrix], list(values)
+    for j in range(len(values) - 1):  # columns c and +-c: of their sum and difference
+        left, right = [row[j] for row in rows], [row[j + 1] for row in rows]
+        if left != right and any(left) and [abs(c) for c in left] == [abs(c) for c in right]:
+            first, second = values[j : j + 2]
+            values[j : j + 2] = builder.fadd(first, second), builder.fsub(first, second)
+            for row, a, b in zip(rows, left, right):
+                row[j : j + 2] = [a, 0.0] if a == b else [0.0, a]
+
+    def dot(row: list[float]) -> Any:
+        total = None
+        # A factor of one first: it costs nothing.
+        for factor, value in sorted(((f, v) for f, v in zip(row, values) if f), key=lambda term: term[0] != 1):
+            if total is None:
+                total = value if factor == 1 else builder.fmul(value, simd.constant(kind, factor))
+            elif factor in (1, -1):
+                total = builder.fadd(total, value) if factor == 1 else builder.fsub(total, value)
+            else:
+                total = simd.vector_fma(builder, kind, value, simd.constant(kind, factor), total)
+        return simd.constant(kind, 0.0) if total is None else total
+
+    found: list[Any] = []
+    while len(found) < len(rows):
+        row, other = rows[len(found)], rows[len(found) + 1] if len(found) + 1 < len(rows) else []
+        same, apart = ([f if keep == (f == g) else 0.0 for f, g in zip(row, other)] for keep in (True, False))
+        if any(same) and any(apart) and [abs(f) for f in row] == [abs(f) for f in other]:
+            even, odd = dot(same), dot(apart)
+            found += [builder.fadd(even, odd), builder.fsub(even, odd)]
+        else:
+            found.append(dot(row))
+    return found
+
+
+def _both_sides(builder: Any, left: Any, right: Any, square: list[list[Any]]) -> list[list[Any]]:
+    """left @ square @ right.T, of vectors."""
+    across = [_linear(builder, right, row) for row in square]
+    columns = [_linear(builder, left, list(column)) for column in zip(*across)]
+    return [list(row) for row in zip(*columns)]
+
+
+def transform(left: Any, right: Any) -> Any:
+    """left @ square @ right.T for a square of vectors: `(x, at, steps, span, some, y, to, y_steps)`.
+
+    Vector (i, j) is x[at + i steps[0] + j steps[1]:], zero unless span[0] <= i < span[1] and span[2] <= j < span[3],
+    and in lanes from `some` on; the result's goes to y[to + i y_steps[0] + j y_steps[1]:].
+    """
+
+    @simd.intrinsic
+    def transformed(
+        typing: Any, x: Any, at: Any, steps: Any, span: Any, some: Any, y: Any, to: Any, y_steps: Any
+    ) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            kinds, (_, at, steps, span, some, _, to, y_steps) = signature.args, arguments
+            i64, size = ir.IntType(64), x.dtype.bitwidth // 8
+            vector = ir.VectorType(context.get_data_type(x.dtype), simd.lanes(str(x.dtype)))
+            source = builder.gep(simd.data_of(context, builder, kinds[0], arguments[0]), [at])
+            target = builder.gep(simd.data_of(context, builder, kinds[5], arguments[5]), [to])
+            zero, n = simd.constant(vector, 0.0), vector.count
+            bounds = [builder.extract_value(span, k) for k in range(4)]
+
+            def within(k: int, low: Any, high: Any) -> Any:
+                number = ir.Constant(i64, k)
+                return builder.and_(builder.icmp_signed(">=", number, low), builder.icmp_signed("<", number, high))
+
+            row_in = [simd.lane_mask(builder, n, i64(n), where=within(i, *bounds[:2])) for i in range(len(left[0]))]
+            column_in = [simd.lane_mask(builder, n, some, where=within(j, *bounds[2:])) for j in range(len(right[0]))]
+
+            def place(pointer: Any, pair: Any, i: int, j: int) -> Any:
+                over = [builder.mul(builder.extract_value(pair, k), i64(n)) for k, n in enumerate((i, j))]
+                return simd.at_offset(builder, pointer, builder.add(*over), vector)
+
+            def read(i: int, j: int) -> Any:
+                mask = builder.and_(row_in[i], column_in[j])
+                return simd.masked_load(builder, place(source, steps, i, j), mask, zero, size)
+
+            square = [[read(i, j) for j in range(len(right[0]))] for i in range(len(left[0]))]
+            for i, row in enumerate(_both_sides(builder, left, right, square)):
+                for j, value in enumerate(row):
+                    builder.store(value, place(target, y_steps, i, j), align=size)
+            return context.get_dummy_value()
+
+        i, pair = types.intp, types.UniTuple(types.intp, 2)
+        return types.void(x, i, pair, types.UniTuple(i, 4), i, y, i, pair), generate
+
+    return transformed
+
+
+def transform_store(left: Any, right: Any, dtype: str, activation: str) -> Any:
+    """left @ square @ right.T with its epilogue, of a square of vectors.
+
+    A tile's operation on `(x, bias, residual, out, parameter, pitch, has_residual, more_step, more_step, step, step,
+    high, wide, some)`, of which the first five are addresses. The square's k-th vector is x[k pitch:]; the result's
+    (i, j) becomes activation(it + bias (+ residual[i more_step + j more_step:])) at out[i step + j step:], for
+    i < high, j < wide and in the first `some` lanes.
+    """
+
+    def generate(builder: Any, values: list[Any]) -> None:
+        i64, vector, size = ir.IntType(64), simd.vector_type(dtype), np.dtype(dtype).itemsize
+        source, bias_at, more_at, target, slope_at = (
+            builder.inttoptr(v, vector.element.as_pointer()) for v in values[:5]
+        )
+        pitch, has_residual, more_steps, steps, (high, wide, some) = (
+            values[5],
+            values[6],
+            values[7:9],
+            values[9:11],
+            values[11:],
+        )
+        inside, zero, n = simd.lane_mask(builder, vector.count, some), simd.constant(vector, 0.0), vector.count
+        added = simd.masked_load(builder, builder.bitcast(bias_at, vector.as_pointer()), inside, zero, size)
+        slope = simd.splat(builder, vector, builder.load(slope_at))
+        with_residual = builder.icmp_signed("!=", has_residual, i64(0))
+
+        def read(k: int) -> Any:
+            return builder.load(simd.at_offset(builder, source, builder.mul(pitch, i64(k)), vector), align=size)
+
+        def place(pointer: Any, steps: list[Any], i: int, j: int) -> Any:
+            over = [builder.mul(step, i64(k)) for step, k in zip(steps, (i, j))]
+            return simd.at_offset(builder, pointer, builder.add(*over), vector)
+
+        across = len(right[0])
+        square = [[read(i * across + j) for j in range(across)] for i in range(len(left[0]))]
+
+        def below(k: int, bound: Any, some: Any) -> Any:
+            return simd.lane_mask(builder, n, some, where=builder.icmp_signed("<", i64(k), bound))
+
+        column_in = [below(j, wide, some) for j in range(len(right))]
+        residual_in = simd.lane_mask(builder, n, i64(n), where=with_residual)
+        for i, row in enumerate(_both_sides(builder, left, right, square)):
+            row_in = below(i, high, i64(n))
+            for j, value in enumerate(row):
+                mask = builder.and_(row_in, column_in[j])
+                more_mask = builder.and_(mask, residual_in)
+                extra = simd.masked_load(builder, place(more_at, more_steps, i, j), more_mask, zero, size)
+                total = builder.fadd(builder.fadd(value, added), extra)
+                total = simd.activated(builder, activation, slope, total)
+                simd.masked_store(builder, total, place(target, steps, i, j), mask, size)
+
+    return simd.operation(generate)
