@@ -3,8 +3,10 @@
 `tile` and `tabled_tile` compute c += a b for `rows` x `vectors` vectors held in registers over the whole sum: each step
 loads `vectors` vectors of b, broadcasts `rows` numbers of a, and does rows x vectors fused multiply-adds. The sum
 starts at zero in registers and is added to c in memory once, so a caller that hands over `STEPS` steps at a time gets
-blocked summation, whose error grows with the square root of STEPS and of the number of blocks, not of all terms (Higham, Accuracy and Stability of Numerical Algorithms, section 4.2). The tiles of `tiles`, `narrow_tile`, `transforms`
-and `placed_tile` are built of the functions here.
+blocked summation, whose error grows with the square root of STEPS and of the number of blocks, not of all terms
+(Higham, Accuracy and Stability of Numerical Algorithms, section 4.2).
+
+The tiles of `tiles`, `narrow_tile`, `transforms` and `placed_tile` are made of the functions here.
 """
 
 from __future__ import annotations
