@@ -48,13 +48,12 @@ def transform(array: np.ndarray, axes: tuple[int, ...], inverse: bool) -> None:
 
     NumPy computes in the precision of that factor, and without one in complex128 in four times the memory.
     """
-    library: Any
+    library: Any = np.fft
+    place: dict[str, Any] = {"out": array}
     if has_scipy():
-        from scipy import fft as library
+        import scipy.fft
 
-        place: dict[str, Any] = {"overwrite_x": True}
-    else:
-        library, place = np.fft, {"out": array}
+        library, place = scipy.fft, {"overwrite_x": True}
     if len(axes) == 1:  # 2 us less than as many axes
         result = (library.ifft if inverse else library.fft)(array, axis=axes[0], norm="ortho", **place)
     else:

@@ -319,11 +319,9 @@ def blocking(problem: ConvProblem) -> Blocking:
     # Results 50 ps each; turned 0.1 ns, or 1 ns where they do not lie side by side.
     scattered = not fused and (swept.fixed_header[geo.STEP_W] > 1 or swept.half)
     seconds += problem.n * problem.groups * channels * sum(counts) * (5e-11 if fused else 1e-9 if scattered else 1e-10)
-    one_sum = fused and most_taps * depth <= STEPS
     return Blocking(
         rows, vectors, in_place, table, phases, taps, depth, items(),
-        0 if one_sum else position_tiles * channel_tiles * rows * width,
-        position_tiles * (record + 1), laid_out,
+        position_tiles * channel_tiles * rows * width, position_tiles * (record + 1), laid_out,
         np.zeros(depth, dtype), seconds,
     )  # fmt: skip
 
