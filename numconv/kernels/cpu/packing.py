@@ -42,11 +42,13 @@ def pack_panels(width, dtype, half):
                         here = min(lanes, run - j)
                         if half == 0 and over_r > 1:
                             turn(weight, at + j, over_r, some, here, block)
+                        s, tap = divmod(j, taps)
                         for i in range(here):
-                            s, tap = divmod(j + i, taps)
-                            place = places[tap]
-                            to = (place[FIRST] * tiles + tile * place[COUNT] + place[INDEX]) * sources + n + s
-                            to = to_group + to * width + v
+                            to = (places[tap, FIRST] * tiles + tile * places[tap, COUNT] + places[tap, INDEX]) * sources
+                            to = to_group + (to + n + s) * width + v
+                            tap += 1
+                            if tap == taps:
+                                s, tap = s + 1, 0
                             if half == 0 and over_r > 1:
                                 move(packed, to, block, i * lanes, 0, lanes, lanes)
                             elif half == 0:
