@@ -1,0 +1,57 @@
+"""The machine code of register tiles: their loops multiply and add, and spill nothing."""
+
+import platform
+import re
+
+import pytest
+from processes import run
+
+CODE = """
+import json
+from numconv.kernels.cpu import jit, narrow_tile, simd, tiles
+wide = simd.vector_bits() == 512
+rows = 14 if wide else 6
+made = {
+    "indirect": (tiles.indirect(rows, 2, "float32", "relu"), 12, rows * 2),
+    "indirect64": (tiles.indirect(rows, 2, "float64", ""), 12, rows * 2),
+    "short": (tiles.indirect(8 if wide else 4, 2, "float32", ""), 12, 16 if wide else 8),
+    "outer": (tiles.outer(rows, 2, "float32"), 8, rows * 2),
+    "depthwise": (narrow_tile.narrow(7 if wide else 4, 3, 1, 1, 1, 1, "float32", ""), 19, 21 if wide else 12),
+}
+found = {}
+for name, (tile, count, sums) in made.items():
+    jit.address(tile, count)
+    found[name] = [simd.vector_bits(), sums, next(iter(tile.inspect_asm().values()))]
+print(json.dumps(found))
+"""
+
+
+def hot_loop(assembly: str) -> list[str]:
+    """The block with the most multiplications."""
+    blocks, lines = [], []
+    for line in assembly.splitlines():
+        if re.match(r"^\S+:", line):
+            blocks.append(lines)
+            lines = []
+        lines.append(line)
+        if re.match(r"^\s+j", line):  # a jump ends a block as well
+            blocks.append(lines)
+            lines = []
+    return max([*blocks, lines], key=lambda block: sum("vfmadd" in line for line in block))
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="it reads x86's assembly: run it there")
+@pytest.mark.parametrize("bits", [512, 256, 128])
+def test_loops_multiply_and_spill_nothing(bits, tmp_path):
+    (tmp_path / "code.py").write_text(CODE)
+    made = run(tmp_path / "code.py", NUMCONV_VECTOR_BITS=str(bits), NUMCONV_CACHE="0")
+    for name, (width, sums, assembly) in made.items():
+        if width < bits:
+            pytest.skip(f"the processor's vectors have {width} bits: one with {bits} would run it")
+        loop = hot_loop(assembly)
+        register = {512: "%zmm", 256: "%ymm", 128: "%xmm"}[bits]
+        multiplied = [line for line in loop if "vfmadd" in line and register in line]
+        # A loop that LLVM has unrolled holds whole steps.
+        assert len(multiplied) >= sums and len(multiplied) % sums == 0, (name, len(multiplied))
+        stored = [line for line in loop if re.search(r"vmov\w+\s+" + register + r"\d+, -?\d*\(%r[sb]p\)", line)]
+        assert not stored, (name, stored)
