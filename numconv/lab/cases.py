@@ -212,6 +212,7 @@ CONV = (
     _transposed("transposed_depthwise", "depthwise", (1, 9, 5, 7), 9, 4, 2, 1, groups=9),
     _transposed("transposed_pointwise", "pointwise", (1, 7, 3, 5), 9, 1),
     _transposed("transposed_rank_1", "rank1 depthwise", (1, 2, 5, 8), 2, (7, 6), (2, 1), ((1, 2), (2, 0)), groups=2),
+    _transposed("transposed_to_one_channel", "pointwise", (1, 2, 3, 4), 1, 1),
     _transposed("transposed_pixel", "pixel", (1, 17, 1, 1), 8, 4),
     _transposed("transposed_no_images", "empty", (0, 3, 4, 5), 2, 3, 2),
     _transposed("transposed_long_1d", "long", (2, 3, 90), 2, 40, padding=((7, 20),)),

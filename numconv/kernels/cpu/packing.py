@@ -52,7 +52,7 @@ def pack_panels(width, dtype, half):
                             if half == 0 and over_r > 1:
                                 move(packed, to, block, i * lanes, 0, lanes, lanes)
                             elif half == 0:
-                                move(packed, to, weight, at, 0, some, lanes)
+                                move(packed, to, weight, at + j + i, 0, some, lanes)
                             else:
                                 for r in range(some):
                                     write(packed, to + r, load(weight, at + j + i + r * over_r))
