@@ -90,6 +90,12 @@ def test_the_last_entry_takes_everything_without_workspace(operation, dtype):
             assert last.workspace(problem) == last.packed_bytes(problem) == 0, case.name
 
 
+def test_the_cases_that_algorithms_name_exist():
+    names = {case.name for operation in CONVOLUTIONS for case in cases_of(operation)}
+    for operation, algorithm in ALL:
+        assert set(algorithm.accepts) <= names, (operation, algorithm.name)
+
+
 @every_algorithm
 def test_takes_the_cases_it_names(operation, algorithm):
     named = {case.name: case for case in cases_of(operation)}

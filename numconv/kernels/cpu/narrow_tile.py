@@ -8,7 +8,7 @@ import numpy as np
 from llvmlite import ir
 
 from numconv.kernels.cpu import jit, simd
-from numconv.kernels.cpu.tiles import LAST, RESIDUAL
+from numconv.kernels.cpu.tiles import LAST, RESIDUAL, body
 
 
 def narrow_tile(
@@ -165,9 +165,4 @@ def narrow(
     positions: int, taps: int, stride: int, dilation: int, sources: int, results: int, dtype: str, activation: str
 ) -> Any:
     """`narrow_tile`."""
-    operation = narrow_tile(positions, taps, stride, dilation, sources, results, dtype, activation)
-
-    def tile(numbers):
-        operation(numbers)
-
-    return tile
+    return body(narrow_tile(positions, taps, stride, dilation, sources, results, dtype, activation))

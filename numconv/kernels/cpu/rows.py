@@ -64,7 +64,7 @@ class Rows(Algorithm):
 
     name = "rows"
     replays = True
-    accepts = ()
+    accepts = ("conv_3d_one_channel", "rank_1_7x7")
 
     def rejects(self, problem: ConvProblem) -> str | None:
         if problem.direction != "forward" or problem.ci != 1 or problem.co != 1:

@@ -265,37 +265,31 @@ def turned_store(dtype: str, activation: str) -> Any:
     return simd.operation(generate)
 
 
-@jit.function
-def indirect(rows: int, vectors: int, dtype: str, activation: str) -> Any:
-    """`indirect_tile`."""
-    operation = indirect_tile(rows, vectors, dtype, activation)
+def body(operation: Any) -> Any:
+    """What a tile's factory returns: a function that does the operation."""
 
     def tile(numbers):
         operation(numbers)
 
     return tile
+
+
+@jit.function
+def indirect(rows: int, vectors: int, dtype: str, activation: str) -> Any:
+    """`indirect_tile`."""
+    return body(indirect_tile(rows, vectors, dtype, activation))
 
 
 @jit.function
 def outer(rows: int, vectors: int, dtype: str) -> Any:
     """`outer_tile`."""
-    operation = outer_tile(rows, vectors, dtype)
-
-    def tile(numbers):
-        operation(numbers)
-
-    return tile
+    return body(outer_tile(rows, vectors, dtype))
 
 
 @jit.function
 def turn_store(dtype: str, activation: str) -> Any:
     """`turned_store`."""
-    operation = turned_store(dtype, activation)
-
-    def tile(numbers):
-        operation(numbers)
-
-    return tile
+    return body(turned_store(dtype, activation))
 
 
 @functools.cache

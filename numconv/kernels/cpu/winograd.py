@@ -113,12 +113,7 @@ def pack_weight(m_h, m_w, vectors, dtype, half):
 @jit.function
 def store_back(m_h: int, m_w: int, dtype: str, activation: str) -> Any:
     """The tile that transforms sums back and stores them (`transforms.transform_store`)."""
-    operation = transforms.transform_store(matrices(m_h)[2], matrices(m_w)[2], dtype, activation)
-
-    def tile(numbers):
-        operation(numbers)
-
-    return tile
+    return tiles.body(transforms.transform_store(matrices(m_h)[2], matrices(m_w)[2], dtype, activation))
 
 
 @jit.kernel
@@ -416,7 +411,7 @@ def shapes4(problem: ConvProblem) -> tuple[np.ndarray, np.ndarray]:
 class Winograd(layout.OnChannelsLast):
     """Forward and input pass with F(m, 3)."""
 
-    accepts = ("plain_3x3",)
+    accepts = ("many_3x3", "many_3x3_dilated", "conv_3d", "transposed_3x3_unit", "transposed_3_taps_1d")
 
     def __init__(self, m: int) -> None:
         self.name = f"winograd_{m}x{m}"
