@@ -208,27 +208,6 @@ def peak(function):
         tracemalloc.stop()
 
 
-@pytest.mark.parametrize("algorithm", nc.algorithms("conv2d"))
-def test_from_the_second_call_on_nothing_is_allocated(algorithm):
-    taken = 0
-    for data_format, groups in (("NCHW", 1), ("NCHW", 32), ("NHWC", 1), ("NHWC", 32)):
-        x_shape = (1, 32, 40, 40) if data_format == "NCHW" else (1, 40, 40, 32)
-        x, weight, bias = arrays_like(x_shape, (32, 32 // groups, 3, 3), (32,), np.float32)
-        options = {"padding": 1, "groups": groups, "algorithm": algorithm, "data_format": data_format}
-        try:
-            plan = nc.plan("conv2d", x.shape, weight, bias, **options)
-        except ValueError as refusal:
-            assert "rejects this problem" in str(refusal)
-            continue
-        taken += 1
-        out = plan(x)
-        plan(x, out=out)
-        assert peak(lambda plan=plan, x=x, out=out: plan(x, out=out)) < 10_000 < out.nbytes
-        assert peak(lambda plan=plan, x=x: plan(x)) >= out.nbytes
-    if not taken:
-        pytest.skip("it takes none of these layers: test_memory.py has one for it")
-
-
 def test_threads_share_a_plan():
     x, weight, bias = arrays_like((1, 24, 30, 31), (40, 24, 3, 3), (40,), np.float32)
     plans = [
