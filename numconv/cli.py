@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from numconv.commands import bench, demo, filter, info, shape, warmup
-from numconv.commands.common import MissingExtra
+from numconv.extras import MissingExtra
 
 COMMANDS = {"demo": demo, "info": info, "filter": filter, "shape": shape, "warmup": warmup, "bench": bench}
 

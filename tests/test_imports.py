@@ -13,6 +13,8 @@ PACKAGE = Path(__file__).parents[1] / "numconv"
 # Imports point from lower in this list to higher only. "" is numconv itself: the public functions.
 LAYERS = [
     ["problem"],
+    ["extras"],
+    ["files"],
     ["options", "random"],
     ["measured"],
     ["algorithm"],

@@ -1,23 +1,9 @@
-"""What several commands share: sizes on the command line, optional parts, tables of text."""
+"""What several commands share: sizes on the command line, tables of text."""
 
 from __future__ import annotations
 
 import argparse
-import importlib
 from collections.abc import Sequence
-from types import ModuleType
-
-
-class MissingExtra(Exception):
-    """An optional part of numconv is not installed."""
-
-
-def require(module: str, extra: str) -> ModuleType:
-    """Import ``module``, or raise MissingExtra naming the extra that brings it."""
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise MissingExtra(f"{module.partition('.')[0]} is missing: pip install numconv[{extra}]") from error
 
 
 def sizes(text: str) -> tuple[int, ...]:

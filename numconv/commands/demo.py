@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from numconv.commands.common import require
+from numconv.extras import require
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

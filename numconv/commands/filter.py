@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from numconv.commands.common import require
+from numconv.extras import require
 
 GRADIENTS = ("sobel", "prewitt", "scharr")
 NAMES = ("sobel", "prewitt", "scharr", "laplacian", "box", "gaussian", "gabor", "sharpen", "emboss")

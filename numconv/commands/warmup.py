@@ -52,9 +52,9 @@ def run(options: argparse.Namespace) -> None:
 def numpy_dtype(name: str) -> np.dtype:
     """The dtype of a name, bfloat16 included."""
     if name == "bfloat16":
-        from numconv.commands.common import require
+        from numconv.extras import require
 
-        return np.dtype(require("ml_dtypes", "test").bfloat16)
+        return np.dtype(require("ml_dtypes", "nn").bfloat16)
     return np.dtype(name)
 
 
