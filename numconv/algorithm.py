@@ -115,6 +115,12 @@ def _builtin(operation: str, device: str) -> tuple[Algorithm, ...]:
         raise ValueError(f"operation must be one of {sorted(module.TABLES)}, got {operation!r}") from None
 
 
+@functools.cache
+def kernels(subject: str, device: str = "cpu") -> Any:
+    """The kernel module of a subject that has one way to be computed, such as "activation". Loads it."""
+    return importlib.import_module(f"numconv.kernels.{device}.{subject}")
+
+
 def table(operation: str, device: str = "cpu") -> tuple[Algorithm, ...]:
     """Every algorithm of an operation: the built-in ones, then those registered. Loads the kernel modules."""
     added = _registered.get((operation, device), ())

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from numconv.ops.elementwise import blockwise, real
+from numconv.algorithm import kernels
+from numconv.kernels.cpu.memory import empty
+from numconv.ops.elementwise import NATIVE, blockwise, real, straight
 from numconv.problem import ACTIVATIONS, integer, parse_activation
 
 __all__ = [
@@ -78,7 +80,17 @@ def _erfc(x: np.ndarray) -> np.ndarray:
     return np.where(y <= 0.46875, near, np.where(x < 0, 2 - tail, tail))
 
 
-def _sigmoid(x: np.ndarray) -> np.ndarray:
+def normal_distribution(x: np.ndarray) -> np.ndarray:
+    """The probability of a normal variable to be below x."""
+    return 0.5 * _erfc(x * -math.sqrt(0.5))
+
+
+def bell(x: np.ndarray) -> np.ndarray:
+    """The density of a normal variable."""
+    return np.exp(-0.5 * np.square(x)) * (1 / math.sqrt(2 * math.pi))
+
+
+def sigmoid_of(x: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-x))
 
 
@@ -88,15 +100,17 @@ def _gelu_tanh(x: np.ndarray) -> np.ndarray:
 
 _FUNCTIONS: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
     "relu": lambda x, _: np.maximum(x, 0),
-    "relu6": lambda x, _: np.clip(x, 0, 6),
+    "relu6": lambda x, _: np.minimum(np.maximum(x, 0), 6),
     "leaky_relu": lambda x, slope: np.where(x > 0, x, slope * x),
     "elu": lambda x, alpha: np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0))),
-    "gelu": lambda x, _: 0.5 * x * _erfc(x * -math.sqrt(0.5)),
-    "sigmoid": lambda x, _: _sigmoid(x),
+    "gelu": lambda x, _: x * normal_distribution(x),
+    "sigmoid": lambda x, _: sigmoid_of(x),
     "tanh": lambda x, _: np.tanh(x),
-    "silu": lambda x, _: x * _sigmoid(x),
+    "silu": lambda x, _: x * sigmoid_of(x),
     "hardswish": lambda x, _: x * np.clip(x + 3, 0, 6) / 6,
 }
+
+_IN_KERNELS = ("relu", "relu6", "leaky_relu", "hardswish")
 
 
 def _evaluate(function: Callable[[np.ndarray], np.ndarray], x: Any, integers: bool = False) -> np.ndarray:
@@ -105,11 +119,16 @@ def _evaluate(function: Callable[[np.ndarray], np.ndarray], x: Any, integers: bo
     if integers and x.dtype.kind in "iu":
         work = result = x.dtype.newbyteorder("=")
     out = np.empty(x.shape, result)
-    blockwise(function, x, out, work)
+    blockwise(function, out, work, x)
     return out
 
 
 def _named(name: str, x: Any, parameter: float = 0.0) -> np.ndarray:
+    x = np.asarray(x)
+    if name in _IN_KERNELS and x.dtype in NATIVE:
+        out = empty(x.shape, x.dtype)
+        kernels("activation").activate(name, parameter, straight(x, out.dtype), out.reshape(-1))
+        return out
     return _evaluate(lambda block: _FUNCTIONS[name](block, parameter), x, integers=name in ("relu", "relu6"))
 
 
@@ -169,7 +188,7 @@ def apply(y: np.ndarray, activation: Any, out: np.ndarray | None = None) -> np.n
     if out is None:
         out = np.empty(y.shape, result)
     name, parameter = parsed
-    blockwise(lambda block: _FUNCTIONS[name](block, parameter), y, out, work)
+    blockwise(lambda block: _FUNCTIONS[name](block, parameter), out, work, y)
     return out
 
 
