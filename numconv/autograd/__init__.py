@@ -1,0 +1,23 @@
+"""Gradients: Tensors, which remember the operations that they came from, and the walk back over them."""
+
+from numconv.autograd import functional
+from numconv.autograd.modes import enable_grad, is_grad_enabled, no_grad, record, set_grad_enabled
+from numconv.autograd.operations import OUTPUT, operation
+from numconv.autograd.rules_arrays import summed_to
+from numconv.autograd.tape import Tensor, apply, backward, grad
+
+__all__ = [
+    "OUTPUT",
+    "Tensor",
+    "apply",
+    "backward",
+    "enable_grad",
+    "functional",
+    "grad",
+    "is_grad_enabled",
+    "no_grad",
+    "operation",
+    "record",
+    "set_grad_enabled",
+    "summed_to",
+]

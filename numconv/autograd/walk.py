@@ -1,0 +1,127 @@
+"""The walk back over the tape: from the newest node to the oldest, gradients handed from outputs to inputs.
+
+Whatever used a node's output was recorded later. So the newest node of those that have a gradient has the whole of it,
+and sums are formed in the same order every time. Nodes wait in a heap: no recursion, whatever the depth.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from numconv.autograd.node import Node
+from numconv.autograd.operations import TABLE
+from numconv.autograd.operators import Operators
+
+
+def walk(
+    apply: Callable[..., Any], wrap: Callable[..., Any], seeds: Iterable[tuple[Any, Any]],
+    targets: Iterable[Any] | None, retain_graph: bool,
+) -> tuple[dict[Any, Any], set[Any]]:  # fmt: skip
+    """Gradients of what is behind some nodes.
+
+    Parameters
+    ----------
+    apply, wrap : callable
+        The tape's, which add gradients and make Tensors.
+    seeds : pairs of Node or leaf, and gradient
+        Where the walk starts.
+    targets : Nodes and leaves, optional
+        What gradients are wanted of: nothing else is computed. All leaves where left out.
+    retain_graph : bool
+        Whether nodes keep what they have.
+
+    Returns
+    -------
+    dict, set
+        Gradients by leaf or target; and those of them that share memory with something else.
+    """
+    seeds = list(seeds)
+    ends = set(targets or ())
+    leading = None if targets is None else _leading([link for link, _ in seeds], ends)
+    wanted = None if leading is None else leading | ends
+    arrived: dict[Any, Any] = {}
+    shared: set[Any] = set()
+    heap: list[tuple[int, Node]] = []
+
+    def deliver(link: Any, gradient: Any, fresh: bool) -> None:
+        if link not in arrived:
+            arrived[link] = gradient
+            if isinstance(link, Node):
+                heapq.heappush(heap, (-link.order, link))
+            if not fresh:
+                shared.add(link)
+        else:
+            arrived[link] = apply("add", arrived[link], gradient)
+            shared.discard(link)
+
+    for link, gradient in seeds:
+        deliver(link, gradient, False)
+    found: dict[Any, Any] = {}
+    while heap:
+        node = heapq.heappop(heap)[1]
+        gradient = arrived.pop(node)
+        for hook in node.hooks or ():
+            changed = hook(gradient)
+            if changed is not None:
+                gradient = changed
+        tensor = node.retains and node.retains()
+        if tensor is not None:
+            tensor.grad = gradient if tensor.grad is None else apply("add", tensor.grad, gradient)
+        if node in ends:
+            found[node] = gradient
+        if leading is None or node in leading:
+            for where, value, fresh in _step(apply, wrap, node, gradient, wanted, retain_graph):
+                deliver(where, value, fresh)
+    found.update(arrived)
+    return found, shared
+
+
+def _step(
+    apply: Callable[..., Any], wrap: Callable[..., Any], node: Node, gradient: Any, wanted: set[Any] | None,
+    retain_graph: bool,
+) -> Iterator[tuple[Any, Any, bool]]:  # fmt: skip
+    """Run one node's rule. (Node or leaf, its gradient, whether this has memory of its own) for each that gets one."""
+    output, inputs = node.saved(wrap)
+    links, needs = node.links, node.needs
+    if wanted is not None:
+        needs = tuple([need and link in wanted for need, link in zip(needs, links)])
+    if not retain_graph:
+        node.release()
+    rule: Any = TABLE[node.operation].rule
+    gradients: Any = rule(gradient, output, inputs, node.attributes, needs)
+    if not isinstance(gradients, tuple) or len(gradients) != len(needs):
+        raise ValueError(
+            f"the rule of {node.operation!r} must give a tuple of {len(needs)} gradients, one an input, "
+            f"got {gradients!r}"
+        )
+    others = output if isinstance(output, tuple) else (output,)
+    known = {id(value.counter) for value in (gradient, *inputs, *others) if isinstance(value, Operators)}
+    for i, (link, need, value) in enumerate(zip(links, needs, gradients)):
+        if not need or value is None:
+            continue
+        if not isinstance(value, Operators) or value.shape != link.shape:
+            raise ValueError(
+                f"the rule of {node.operation!r} must give input {i} a Tensor of its shape {link.shape} as gradient, "
+                f"got {getattr(value, 'shape', value)}"
+            )
+        fresh = id(value.counter) not in known
+        known.add(id(value.counter))
+        yield link, value if value.dtype == link.dtype else apply("astype", value, dtype=link.dtype), fresh
+
+
+def _leading(starts: list[Any], targets: set[Any]) -> set[Any]:
+    """Nodes that have a target behind them."""
+    nodes = {link for link in starts if isinstance(link, Node)}
+    stack = list(nodes)
+    while stack:
+        for link in stack.pop().linked():
+            if isinstance(link, Node) and link not in nodes:
+                nodes.add(link)
+                stack.append(link)
+    leading: set[Any] = set()
+    for node in sorted(nodes, key=lambda node: node.order):
+        if any(link in leading or link in targets for link in node.linked()):
+            leading.add(node)
+    return leading
