@@ -35,6 +35,10 @@ from numconv.ops.activation_gradients import (
     softmax_input,
     tanh_input,
 )
+from numconv.ops.batch_norm import (
+    batch_norm,
+    batch_norm_gradients,
+)
 from numconv.ops.choice import (
     explain,
     tune,
@@ -67,7 +71,6 @@ from numconv.ops.matrix import (
     convolution_matrix,
 )
 from numconv.ops.normalisation import (
-    batch_norm,
     dropout,
     group_norm,
     layer_norm,
@@ -179,6 +182,7 @@ __all__ = [
     "avg_pool3d",
     "avg_pool3d_input",
     "batch_norm",
+    "batch_norm_gradients",
     "channel_shuffle",
     "conv1d",
     "conv1d_input",

@@ -124,6 +124,9 @@ def test_softmax(name, axis):
         (lambda x: nc.relu_input(x, x[0]), ValueError, r"grad_output must have the shape of output, \(2, 3\), got"),
         (lambda x: nc.gelu_input(x, x, "fast"), ValueError, "approximate must be"),
         (lambda x: nc.silu_input(x, x > 0), TypeError, "grad_output must be"),
+        (lambda x: nc.batch_norm_gradients(x, x, x[:1]), ValueError, r"statistics must have shape \(2, 3\)"),
+        (lambda x: nc.batch_norm_gradients(x, x, x, activation="tanh"), ValueError, "None or 'relu', got 'tanh'"),
+        (lambda x: nc.batch_norm_gradients(x[0], x[0], x), ValueError, "x must have at least 2 axes"),
         (lambda x: nc.softmax_input(x, x, 2), ValueError, "axis must be an axis of output"),
         (lambda x: nc.softmax_input(x, x, 0, dim=1), ValueError, "axis and dim"),
     ],
@@ -142,3 +145,90 @@ def test_any_number_of_threads_gives_the_same_bits(name, threads, always_paralle
         results.append(gradient_of(name, x, grad))
     assert_array_equal(results[0], results[1])
     assert_array_equal(results[0], results[2])
+
+
+def affine(channels=3):
+    return noise(channels, 5), noise(channels, 6)
+
+
+@pytest.mark.parametrize("data_format", [None, "channels_last"])
+@pytest.mark.parametrize("shape", [(4, 3), (3, 3, 4), (2, 3, 2, 3), (2, 3, 1, 2, 2)])
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("activation", [None, "relu"])
+def test_batch_norm(shape, training, activation, data_format):
+    weight, bias = affine()
+    running = noise(3, 7), np.abs(noise(3, 8)) + 0.5
+    x, grad = noise(shape), noise(shape, 1)
+    if data_format:
+        x, grad = np.moveaxis(x, 1, -1).copy(), np.moveaxis(grad, 1, -1).copy()
+
+    def forward(x, weight=weight, bias=bias):
+        means = tuple(r.copy() for r in running)
+        return nc.batch_norm(x, *means, weight, bias, training, data_format=data_format, activation=activation)
+
+    assert (forward(x) >= 0).all() == (activation == "relu")
+    axes = tuple(axis for axis in range(x.ndim) if axis != (x.ndim - 1 if data_format else 1))
+    mean, var = (x.mean(axes), x.var(axes)) if training else running
+    statistics = np.stack([mean, 1 / np.sqrt(var + 1e-5)])
+    options = {"data_format": data_format, "activation": activation}
+    got = nc.batch_norm_gradients(x, grad, statistics, weight, bias, training, **options)
+    check(forward, x, grad, got[0])
+    check(lambda weight: forward(x, weight), weight, grad, got[1])
+    check(lambda bias: forward(x, weight, bias), bias, grad, got[2])
+    _, *parameters = nc.batch_norm_gradients(x, grad, statistics, weight, bias, training, **options, input_too=False)
+    assert_array_equal(parameters, got[1:])
+    for dtype in (np.float32, np.float16):
+        short = x.astype(dtype), grad.astype(dtype)
+        narrow = nc.batch_norm_gradients(*short, statistics, weight, bias, training, **options)
+        bound = 1e-5 if dtype == np.float32 else 0.02
+        for ours, wide in zip(narrow, got):
+            assert ours.dtype == dtype
+            assert_allclose(ours.astype(float), wide, rtol=bound, atol=bound * np.abs(wide).max())
+
+
+def test_batch_norm_in_many_pieces(threads, always_parallel):
+    for shape, data_format in (((2, 3, 300, 301), None), ((1, 301, 300, 2), "NHWC"), ((70_000, 3), None)):
+        x, grad = noise(shape, 0, np.float32), noise(shape, 1, np.float32)
+        results = []
+        for n in (1, 3):
+            threads(n)
+            y = nc.batch_norm(x, None, None, training=True, data_format=data_format)
+            axes = (0, 1, 2) if data_format else (0, *range(2, x.ndim))
+            wide = x.astype(float)
+            statistics = np.stack([wide.mean(axes), 1 / np.sqrt(wide.var(axes) + 1e-5)])
+            results.append([y, *nc.batch_norm_gradients(x, grad, statistics, data_format=data_format)])
+        for one, three in zip(*results):
+            assert_array_equal(one, three)
+        keep = [n if axis not in axes else 1 for axis, n in enumerate(shape)]
+        mean, inverse = (s.reshape(keep) for s in statistics)
+        centred = (wide - mean) * inverse
+        assert_allclose(results[0][0], centred, rtol=2e-6, atol=2e-6)
+        total, product = grad.sum(axes, dtype=float), (grad * centred).sum(axes)
+        assert_allclose(results[0][3], total, rtol=1e-6)
+        assert_allclose(results[0][2], product, rtol=1e-6)
+        count = x.size / total.size
+        expected = inverse * (grad - total.reshape(keep) / count - centred * product.reshape(keep) / count)
+        assert_allclose(results[0][1], expected, rtol=1e-5, atol=1e-5)
+
+
+def test_batch_norm_gradients_far_from_zero():
+    x = (noise((8, 6, 20)) * 100 + 3e6).astype(np.float32)
+    grad, wide = noise(x.shape, 1, np.float32), x.astype(float)
+    statistics = np.stack([wide.mean((0, 2)), 1 / np.sqrt(wide.var((0, 2)) + 1e-5)])
+    got = nc.batch_norm_gradients(x, grad, statistics)
+    for ours, expected in zip(got, nc.batch_norm_gradients(wide, grad.astype(float), statistics)):
+        assert_allclose(ours, expected, rtol=1e-5, atol=1e-6 * np.abs(expected).max())
+
+
+def test_batch_norm_gradients_of_nothing():
+    got = nc.batch_norm_gradients(np.ones((0, 3), "f"), np.ones((0, 3), "f"), np.ones((2, 3)))
+    assert [g.shape for g in got] == [(0, 3), (3,), (3,)] and not np.any(got[1])
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh", ("leaky_relu", 0.3)])
+def test_batch_norm_has_the_epilogue_of_convolutions(activation):
+    x = noise((4, 3, 5))
+    plain = nc.batch_norm(x, None, None, training=True)
+    name, *parameter = activation if isinstance(activation, tuple) else (activation,)
+    expected = getattr(nc, name)(plain, *parameter)
+    assert_allclose(nc.batch_norm(x, None, None, training=True, activation=activation), expected, rtol=1e-14)

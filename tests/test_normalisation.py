@@ -6,7 +6,8 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import ndimage
 
-from numconv.ops.normalisation import batch_norm, dropout, group_norm, layer_norm, local_response_norm
+from numconv.ops.batch_norm import batch_norm
+from numconv.ops.normalisation import dropout, group_norm, layer_norm, local_response_norm
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 RTOL = {np.float32: 3e-6, np.float64: 1e-12}

@@ -74,6 +74,16 @@ def alike(**arrays: Any) -> tuple[list[np.ndarray], np.dtype, np.dtype]:
     return list(found.values()), work, result
 
 
+def parameter(name: str, value: Any, shape: tuple[int, ...], default: float = 0.0) -> np.ndarray:
+    """A parameter of a layer in float64, or `default` where there is none."""
+    if value is None:
+        return np.full(shape, default)
+    array, _, _ = real(name, value)
+    if array.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
+    return array.astype(np.float64)
+
+
 def straight(x: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """The elements in row-major order, in one run of memory that may be the array's own."""
     return flat(np.asarray(x, dtype, order="C"))[0]
@@ -81,11 +91,11 @@ def straight(x: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 def blockwise(function: Callable[..., np.ndarray], out: np.ndarray, work: np.dtype, *sources: np.ndarray) -> None:
     """Write `function(*sources)`, computed in `work` a block at a time, into `out`, which may be one of them."""
+    flags: Any = [[kind, "overlap_assume_elementwise"] for kind in ["readonly"] * len(sources) + ["writeonly"]]
     iterator = np.nditer(
         (*sources, out),
         flags=["buffered", "external_loop", "zerosize_ok", "copy_if_overlap"],
-        op_flags=[["readonly", "overlap_assume_elementwise"]] * len(sources)
-        + [["writeonly", "overlap_assume_elementwise"]],
+        op_flags=flags,
         op_dtypes=[work] * (len(sources) + 1),
         casting="same_kind",
         buffersize=BLOCK,

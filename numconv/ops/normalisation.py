@@ -1,4 +1,4 @@
-"""Normalisation and dropout.
+"""Normalisation and dropout; batch norm has its own file.
 
 Statistics are summed in float64 from the squared differences to the mean, so that data far from zero keep their
 variance; the mean is subtracted in two parts, its rounded value and what that lacks.
@@ -11,89 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from numconv.ops.elementwise import channels_last, real
+from numconv.ops.elementwise import channels_last, parameter, real
 from numconv.problem import integer, per_axis
-
-
-def batch_norm(
-    x: Any,
-    running_mean: Any,
-    running_var: Any,
-    weight: Any = None,
-    bias: Any = None,
-    training: bool = False,
-    momentum: float = 0.1,
-    eps: float = 1e-5,
-    *,
-    data_format: str | None = None,
-) -> np.ndarray:
-    """(x - mean) / sqrt(var + eps) * weight + bias for each channel (Ioffe and Szegedy 2015).
-
-    Parameters
-    ----------
-    x : array_like, shape (N, C, *spatial)
-        (N, *spatial, C) with a channels-last format. float16 and bfloat16 are computed in float32 and rounded once.
-    running_mean, running_var : array_like, shape (C,), or both None
-        Used in evaluation. In training they are float arrays and **updated in place**:
-        `running = (1 - momentum) running + momentum batch`, where the batch's variance is divided by count - 1.
-    weight, bias : array_like, shape (C,), optional
-    training : bool
-        Whether to normalise by the batch's own mean and variance (divided by its count).
-    momentum, eps : float
-    data_format : str, optional
-
-    Returns
-    -------
-    ndarray
-        Of `x`'s shape and dtype; float64 for integers.
-
-    Raises
-    ------
-    ValueError
-        If shapes do not fit, only one running statistic is given or none in evaluation, `eps` is negative (in
-        training: not positive), or there is one value a channel in training.
-    TypeError
-        For bool and complex arrays, and for running statistics that training cannot write to.
-    """
-    x, work, result = real("x", x)
-    if x.ndim < 2 and x.shape != (0,):  # PyTorch takes an empty vector
-        raise ValueError(f"x must have at least 2 axes, got shape {x.shape}")
-    channel = x.ndim - 1 if channels_last(data_format, x.ndim - 2) else min(1, x.ndim - 1)
-    axes = tuple(axis for axis in range(x.ndim) if axis != channel)
-    shape = tuple(n if axis == channel else 1 for axis, n in enumerate(x.shape))
-    channels, count = x.shape[channel], math.prod(x.shape[axis] for axis in axes)
-    if (running_mean is None) != (running_var is None):
-        raise ValueError("running_mean and running_var must be given together or not at all")
-    if running_mean is None and not training:
-        raise ValueError("running_mean and running_var must be given in evaluation, got None")
-    if not (eps > 0 if training else eps >= 0):
-        raise ValueError(f"eps must be {'positive in training' if training else 'at least 0'}, got {eps}")
-    if training and count == 1 and x.size:
-        raise ValueError(f"x must have more than one value a channel in training, got shape {x.shape}")
-    mean = _parameter("running_mean", running_mean, (channels,))
-    var = _parameter("running_var", running_var, (channels,))
-    scale = _parameter("weight", weight, (channels,), 1.0)
-    offset = _parameter("bias", bias, (channels,), 0.0)
-    if training and running_mean is not None:
-        for name, array in (("running_mean", running_mean), ("running_var", running_var)):
-            if not isinstance(array, np.ndarray) or array.dtype.kind not in "fV" or not array.flags.writeable:
-                raise TypeError(f"{name} must be a writable float array in training, got {type(array).__name__}")
-
-    x = x.astype(work, copy=False)
-    with np.errstate(all="ignore"):
-        if not training:
-            y = np.subtract(x, mean.reshape(shape).astype(work), order="C")
-            return _affine(y, (scale / np.sqrt(var + eps)).reshape(shape), offset.reshape(shape)).astype(
-                result, copy=False
-            )
-        if x.size == 0:
-            return np.empty(x.shape, result)
-        y, low, batch_mean, batch_var = _centred(x, axes)
-        if running_mean is not None:
-            running_mean[...] = (1 - momentum) * mean + momentum * batch_mean.ravel()
-            running_var[...] = (1 - momentum) * var + momentum * batch_var.ravel() * (count / (count - 1))
-        factor = scale.reshape(shape) / np.sqrt(batch_var + eps)
-        return _affine(y, factor, offset.reshape(shape) - low * factor).astype(result, copy=False)
 
 
 def group_norm(
@@ -135,8 +54,8 @@ def group_norm(
     parts: tuple[int, ...] = (num_groups, channels // num_groups)
     if n * math.prod(x.shape[1:]) == num_groups:
         raise ValueError(f"x must have more than one value a group, got shape {x.shape} with num_groups {num_groups}")
-    scale = _parameter("weight", weight, (channels,), 1.0)
-    offset = _parameter("bias", bias, (channels,), 0.0)
+    scale = parameter("weight", weight, (channels,), 1.0)
+    offset = parameter("bias", bias, (channels,), 0.0)
     if x.size == 0:
         return np.empty(x.shape, result)
 
@@ -175,8 +94,8 @@ def layer_norm(x: Any, normalized_shape: Any, weight: Any = None, bias: Any = No
     shape = per_axis("normalized_shape", normalized_shape, len(normalized_shape) if np.ndim(normalized_shape) else 1)
     if not shape or x.shape[-len(shape) :] != shape:
         raise ValueError(f"normalized_shape must be x's last axes, got {normalized_shape!r} for shape {x.shape}")
-    scale = _parameter("weight", weight, shape, 1.0)
-    offset = _parameter("bias", bias, shape, 0.0)
+    scale = parameter("weight", weight, shape, 1.0)
+    offset = parameter("bias", bias, shape, 0.0)
     if x.size == 0:
         return np.empty(x.shape, result)
     with np.errstate(all="ignore"):
@@ -273,16 +192,6 @@ def dropout(x: Any, p: float = 0.5, training: bool = True, *, rng: np.random.Gen
     with np.errstate(all="ignore"):
         scaled = np.divide(x, 1 - p, where=keep, out=np.zeros(x.shape, work), dtype=work)
         return scaled.astype(result, copy=False)
-
-
-def _parameter(name: str, value: Any, shape: tuple[int, ...], default: float = 0.0) -> np.ndarray:
-    """A parameter in float64, or `default` where there is none."""
-    if value is None:
-        return np.full(shape, default)
-    array, _, _ = real(name, value)
-    if array.shape != shape:
-        raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
-    return array.astype(np.float64)
 
 
 def _centred(x: np.ndarray, axes: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -23,20 +23,21 @@ GRADIENT = (*FORWARD, "tanh", "sigmoid")
 
 @jit.function
 def value(name: str) -> Any:
-    """`value(name)(v, parameter, one)`: the activation; NaN stays NaN."""
+    """`value(name)(v, parameter, one)`: the activation, all of v's type; NaN stays NaN."""
+    choose = simd.choose
 
     def relu(v, parameter, one):
-        return one - one if v <= 0 else v
+        return choose(v <= 0, one - one, v)
 
     def relu6(v, parameter, one):
-        return one - one if v <= 0 else (6 * one if v >= 6 else v)
+        return choose(v <= 0, one - one, choose(v >= 6, 6 * one, v))
 
     def leaky_relu(v, parameter, one):
-        return v if v > 0 else parameter * v
+        return choose(v > 0, v, parameter * v)
 
     def hardswish(v, parameter, one):
         gate = v + 3 * one
-        return v * (one - one if gate <= 0 else (6 * one if gate >= 6 else gate)) / (6 * one)
+        return v * choose(gate <= 0, one - one, choose(gate >= 6, 6 * one, gate)) / (6 * one)
 
     return {f.__name__: f for f in (relu, relu6, leaky_relu, hardswish)}[name]
 
@@ -44,19 +45,19 @@ def value(name: str) -> Any:
 @jit.function
 def slope(name: str) -> Any:
     """`slope(name)(g, v, parameter, one)`: g times the derivative, with PyTorch's choice where there is none."""
+    choose = simd.choose
 
     def relu(g, v, parameter, one):
-        return one - one if v <= 0 else g
+        return choose(v <= 0, one - one, g)
 
     def relu6(g, v, parameter, one):
-        return one - one if v <= 0 or v >= 6 else g
+        return choose((v <= 0) | (v >= 6), one - one, g)
 
     def leaky_relu(g, v, parameter, one):
-        return g if v > 0 else parameter * g
+        return choose(v > 0, g, parameter * g)
 
     def hardswish(g, v, parameter, one):
-        inside = g * (v / (3 * one) + one / 2)
-        return one - one if v <= -3 else (g if v >= 3 else inside)
+        return choose(v <= -3, one - one, choose(v >= 3, g, g * (v / (3 * one) + one / 2)))
 
     def tanh(g, y, parameter, one):
         return g * (one - y * y)

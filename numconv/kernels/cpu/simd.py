@@ -493,6 +493,16 @@ def _write(typing: Any, array: Any, i: Any, value: Any) -> Any:
     return types.void(array, types.intp, array.dtype), generate
 
 
+@intrinsic
+def choose(typing: Any, condition: Any, a: Any, b: Any) -> Any:
+    """a where the condition holds, else b, both of one type and computed in any case."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.select(*arguments)
+
+    return a(types.boolean, a, a), generate
+
+
 def _load_native(array: Any, i: Any) -> Any:
     return _read(array, i)
 
