@@ -7,6 +7,7 @@ neither overlap nor reach beyond the file, and what is compressed may not grow b
 from __future__ import annotations
 
 import gzip
+import io
 import os
 import struct
 import zipfile
@@ -40,7 +41,9 @@ class Bounded:
         try:
             return self._file.seek(offset, whence)
         except OSError as error:
-            raise ValueError(f"it points to {offset} bytes, where nothing is") from error
+            raise io.UnsupportedOperation(
+                f"it points to {offset} bytes, where nothing is"
+            ) from error  # a ValueError too
 
     def left(self) -> int:
         """How many bytes follow."""

@@ -19,8 +19,8 @@ ORDER = "numconv.order"
 def write(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
     """Write arrays, and texts about them."""
     for name, array in arrays.items():
-        if array.dtype == np.complex128:
-            raise TypeError(f"{name!r} is complex128, which safetensors cannot hold: use .npz")
+        if array.dtype.name == "complex128" or array.dtype.name.startswith("float8"):
+            raise TypeError(f"{name!r} is {array.dtype}, which does not come back from safetensors: use .npz")
     order = json.dumps(list(arrays))
     plain = {name: np.ascontiguousarray(array).reshape(array.shape) for name, array in arrays.items()}
     require("safetensors.numpy", "nn").save_file(plain, path, metadata={**metadata, ORDER: order})
@@ -43,5 +43,5 @@ def read(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
             if sorted(order) == names:
                 names = order
             return {name: file.get_tensor(name) for name in names}, metadata
-    except (library.SafetensorError, ValueError, TypeError, KeyError, RecursionError) as error:
+    except (library.SafetensorError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path} is broken: {error}") from error

@@ -36,7 +36,7 @@ def save(
     ----------
     state : mapping of str to ndarray
         A `state_dict`: real or complex numbers or bool, bfloat16 and float8 of ml_dtypes included, of any shape and
-        strides. Files of safetensors cannot hold complex128.
+        strides. Files of safetensors take neither complex128 nor float8.
     path : path
         Its suffix tells the format: `.safetensors` (needs the extra `nn`; PyTorch and others read it) or `.npz`.
     metadata : mapping of str to str, optional
