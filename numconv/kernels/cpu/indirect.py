@@ -31,6 +31,9 @@ PANEL = 1 << 16  # numbers of a channel block's weights for STEPS terms: 256 KB,
 POSITIONS = 112  # about as many positions in a block
 TABLE = 1 << 13  # most numbers in a block's table: 64 KB
 ITEMS = 8  # blocks are made smaller until there are so many items
+SET = 4096  # bytes between addresses that share a set of the first-level cache
+# Most rows that share one: 14 of 12 ways take 1.6 times as long in some processes, 9 as long as others in all.
+ROWS_OF_SET = 9
 # Of the blocking, an array: tiles of positions and channels in a block, blocks of positions, taps and channels that
 # are summed at a time, numbers in a tile's record, then each phase's first block.
 POSITION_TILES, CHANNEL_TILES, POSITION_BLOCKS, TAPS, PIECE, RECORD, FIRST_BLOCK = range(7)
@@ -59,39 +62,59 @@ def list_rows():
 
 @jit.function
 def list_taps(size):
-    """Write a tile's taps: place in the weights, and addresses of `rows` rows of the source. Gives how many count."""
-    clip = geo.valid_range()
+    """Write what a tile is told of its taps (see `tiles.indirect_tile`). Gives how many count.
 
-    def listed(table, to, rows, count, base, zeros, header, taps, first, last, terms, d, h, w, high, wide):
+    Rows of a tap that lies inside the image are those of `origin` and a distance; others get a list of their own, from
+    `lists` on, with `zeros` for what lies outside.
+    """
+    clip, address, tap_record = geo.valid_range(), simd.address, tiles.TAP
+
+    def listed(
+        table, to, lists, origin, rows, count, base, zeros, header, taps, first, last, terms, d, h, w, high, wide
+    ):
         stride_d, stride_h, stride_w = header[geo.STRIDE_D], header[geo.STRIDE_H], header[geo.STRIDE_W]
         source_d, source_h, source_w = header[geo.SOURCE_D], header[geo.SOURCE_H], header[geo.SOURCE_W]
         over_d, over_h, over_w = header[geo.X_D] * size, header[geo.X_H] * size, header[geo.X_W] * size
         step, found = stride_w * over_w, 0
         for t in range(first, last):
-            at = to + found * (rows + 1)
-            table[at] = (t - first) * terms
-            r, t_d, t_h, t_w, reached = 0, d, h, w, False
+            off_d, off_h, off_w = taps[t, geo.OFFSET_D], taps[t, geo.OFFSET_H], taps[t, geo.OFFSET_W]
+            r, t_d, t_h, t_w, reached, inside = 0, d, h, w, False, True
             while r < count:
                 run = min(wide - t_w, count - r)
-                in_d, in_h = t_d * stride_d + taps[t, geo.OFFSET_D], t_h * stride_h + taps[t, geo.OFFSET_H]
-                in_w = t_w * stride_w + taps[t, geo.OFFSET_W]
-                low, past = 0, 0
-                if 0 <= in_d < source_d and 0 <= in_h < source_h:
-                    low, past = clip(in_w, stride_w, run, source_w)
-                row, place = base + in_d * over_d + in_h * over_h + in_w * over_w, at + 1 + r
-                for i in range(low):
-                    table[place + i] = zeros
-                for i in range(low, past):
-                    table[place + i] = row + i * step
-                for i in range(past, run):
-                    table[place + i] = zeros
-                reached |= past > low
+                in_d, in_h, in_w = t_d * stride_d + off_d, t_h * stride_h + off_h, t_w * stride_w + off_w
+                there = 0 <= in_d < source_d and 0 <= in_h < source_h
+                within = there and in_w >= 0 and in_w + (run - 1) * stride_w < source_w
+                if inside and not within:  # what came before lies inside
+                    inside, reached = False, r > 0
+                    for i in range(r):
+                        table[lists + i] = table[origin + i] + off_d * over_d + off_h * over_h + off_w * over_w
+                if not inside:
+                    low, past = 0, 0
+                    if there:
+                        low, past = clip(in_w, stride_w, run, source_w)
+                    row, place = base + in_d * over_d + in_h * over_h + in_w * over_w, lists + r
+                    for i in range(low):
+                        table[place + i] = zeros
+                    for i in range(low, past):
+                        table[place + i] = row + i * step
+                    for i in range(past, run):
+                        table[place + i] = zeros
+                    reached |= past > low
                 r, t_w, t_h = r + run, 0, t_h + 1
                 if t_h == high:
                     t_h, t_d = 0, t_d + 1
-            for r in range(count, rows):
-                table[at + 1 + r] = table[at + count]
-            found += reached
+            if not (inside or reached):
+                continue
+            table[to] = (t - first) * terms
+            if inside:
+                table[to + 1] = address(table, origin)
+                table[to + 2] = off_d * over_d + off_h * over_h + off_w * over_w
+            else:
+                for r in range(count, rows):
+                    table[lists + r] = table[lists + count - 1]
+                table[to + 1], table[to + 2] = address(table, lists), 0
+                lists += rows
+            to, found = to + tap_record, found + 1
         return found
 
     return listed
@@ -103,7 +126,7 @@ def multiply(dtype, half):
     size, lanes = np.dtype(dtype).itemsize, simd.lanes(dtype)
     call, address, prefetch = simd.call, simd.address, simd.prefetch
     listed_rows, listed_taps, store = list_rows(), list_taps(size), layout.store_turned(dtype, half)
-    tile_first, last, residual_bit = tiles.FIRST, tiles.LAST, tiles.RESIDUAL
+    tile_first, last, residual_bit, tap_record = tiles.FIRST, tiles.LAST, tiles.RESIDUAL, tiles.TAP
 
     def body(
         start, stop, worker, x, packed, bias, residual, out, sums, tables, zeros, header, phases, taps, blocking,
@@ -156,9 +179,15 @@ def multiply(dtype, half):
                             step_d * header[geo.RESIDUAL_D] * size, step_h * header[geo.RESIDUAL_H] * size,
                             step_w * header[geo.RESIDUAL_W] * size,
                         )  # fmt: skip
+                listed_rows(
+                    tables, head + 2 * rows, rows, count, base, d, h, w, high, wide,
+                    header[geo.STRIDE_D] * header[geo.X_D] * size, header[geo.STRIDE_H] * header[geo.X_H] * size,
+                    header[geo.STRIDE_W] * header[geo.X_W] * size,
+                )  # fmt: skip
                 found = listed_taps(
-                    tables, head + 2 * rows, rows, count, base, address(zeros, 0), header, taps, first_tap, last_tap,
-                    depth * width, d, h, w, high, wide,
+                    tables, head + 3 * rows, head + 3 * rows + tap_record * (last_tap - first_tap), head + 2 * rows,
+                    rows, count, base, address(zeros, 0), header, taps, first_tap, last_tap, depth * width, d, h, w,
+                    high, wide,
                 )  # fmt: skip
                 tables[counts_at + p] = found
                 longest = max(longest, found)
@@ -182,7 +211,7 @@ def multiply(dtype, half):
                         for c in range(first_tile, last_tile):
                             if pointwise and p + 1 < tiles:
                                 # The next tile's rows come while this one is computed, an even share for each tile.
-                                ahead = table + (p + 1) * record + 2 * rows + 1
+                                ahead = table + (p + 1) * record + 2 * rows
                                 for r in range(
                                     rows * (c - first_tile) // across, rows * (c - first_tile + 1) // across
                                 ):
@@ -257,9 +286,12 @@ def tile_width(problem: ConvProblem) -> int:
     return tile_vectors(geo.sweep(problem).result_channels, dtype) * simd.lanes(dtype)
 
 
-def tile_rows(positions: list[int], vectors: int) -> int:
-    """Rows of a tile with the least waste for runs of so many positions; a tile costs about half a row more."""
-    rows = [r for r in ROWS if r * vectors <= MOST_SUMS]
+def tile_rows(positions: list[int], vectors: int, most: int = ROWS[0]) -> int:
+    """Rows of a tile, at most `most`, with the least waste for runs of so many positions.
+
+    A tile costs about half a row more than its rows.
+    """
+    rows = [r for r in ROWS if r * vectors <= MOST_SUMS and r <= most]
     return min(rows, key=lambda r: sum(-(-p // r) * (r + 0.5) for p in positions))
 
 
@@ -280,14 +312,16 @@ def blocking(problem: ConvProblem) -> Blocking:
         phases[:, geo.TAP_COUNT] = len(taps)
     counts = [math.prod(int(c) for c in phase[geo.COUNT_D : geo.COUNT_W + 1]) for phase in phases]
     vectors = tile_vectors(channels, dtype)
-    rows, width = tile_rows(counts, vectors), vectors * lanes
+    apart = int(swept.fixed_header[geo.STRIDE_W]) * problem.groups * swept.source_channels * dtype.itemsize
+    rows = tile_rows(counts, vectors, ROWS_OF_SET if apart and apart % SET == 0 else ROWS[0])
+    width = vectors * lanes
     all_tiles = -(-channels // width)
     most_taps = max((int(t) for t in phases[:, geo.TAP_COUNT]), default=0)
     pieces = -(-depth // STEPS)
     piece = max(-(-depth // max(pieces, 1)), 1)
     taps_at_once = max(STEPS // max(depth, 1), 1)
     taps_at_once = max(-(-most_taps // max(-(-most_taps // taps_at_once), 1)), 1)
-    record = 2 * rows + most_taps * (rows + 1)
+    record = 3 * rows + most_taps * (rows + tiles.TAP)
     position_tiles = max(min(POSITIONS // rows, TABLE // record, -(-max(counts, default=0) // rows)), 1)
     channel_tiles = max(min(PANEL // (min(depth * most_taps, STEPS) * width or 1), all_tiles), 1)
 

@@ -8,6 +8,9 @@ which calls `chunk(args, dims, steps, data)` for parts of range(dims[0]): args[0
 steps[0], and dims[0] is its length. `numba.prange` goes the same way, but compiles the loop's body for each kernel
 again (0.4 s a kernel); a launcher depends on the types of the arrays alone, so kernels share it.
 
+Each worker has an even share of the items, which it takes in pieces: a half, a quarter, and two eighths. One that is
+done takes what is left of the others' shares, since a core is often slowed by what else runs on the machine.
+
 Besides simd.py and the tiles built on it this is the only file that emits LLVM instructions.
 """
 
@@ -22,6 +25,8 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 DONE, RAISED = 0, 1
+PIECES = 4  # of a worker's share
+LINE = 8  # numbers of a cache line: counters that lie apart do not slow each other
 
 _INDEX = types.intp
 _CHUNK_ARGUMENTS = (types.intp, types.intp, types.intp)  # start, stop, worker
@@ -48,9 +53,12 @@ def _launch(context: Any, builder: Any, kinds: Sequence[Any], arguments: Sequenc
     """Emit the call of the threading layer; gives `DONE` or `RAISED`."""
     address, _, workers, items, arrays = arguments
     number, byte_pointer, void = cgutils.intp_t, cgutils.voidptr_t, ir.VoidType()
-    shared = ir.LiteralStructType([number, number, number, number, arrays.type])
+    counters = builder.alloca(number, size=builder.mul(workers, number(LINE)))
+    with cgutils.for_range(builder, workers) as share:
+        builder.store(number(0), builder.gep(counters, [builder.mul(share.index, number(LINE))]))
+    shared = ir.LiteralStructType([number, number, number, number, counters.type, arrays.type])
     data = cgutils.alloca_once(builder, shared)
-    for field, value in enumerate((number(DONE), address, workers, items, arrays)):
+    for field, value in enumerate((number(DONE), address, workers, items, counters, arrays)):
         builder.store(value, cgutils.gep_inbounds(builder, data, 0, field))
     base = builder.bitcast(data, byte_pointer)
     pointers = [cgutils.alloca_once_value(builder, value) for value in (base, workers, number(1))]
@@ -72,7 +80,7 @@ def _launch(context: Any, builder: Any, kinds: Sequence[Any], arguments: Sequenc
 
 
 def _chunk(context: Any, module: Any, shared: Any, kinds: Sequence[Any]) -> Any:
-    """The function that the layer calls: the kernel on the items of each worker of its part."""
+    """The function that the layer calls: the kernel, for each worker of its part, while any share has pieces left."""
     number, byte_pointer = cgutils.intp_t, cgutils.voidptr_t
     parameters = [byte_pointer.as_pointer(), number.as_pointer(), number.as_pointer(), byte_pointer]
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), parameters), module.get_unique_name("chunk"))
@@ -80,24 +88,41 @@ def _chunk(context: Any, module: Any, shared: Any, kinds: Sequence[Any]) -> Any:
     args, dims, _, base = function.args
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     data = builder.bitcast(base, shared.as_pointer())
-    address, workers, items, arrays = (
-        builder.load(cgutils.gep_inbounds(builder, data, 0, field)) for field in range(1, 5)
+    address, workers, items, counters, arrays = (
+        builder.load(cgutils.gep_inbounds(builder, data, 0, field)) for field in range(1, 6)
     )
     convention = context.call_conv
     kernel_types = (*_CHUNK_ARGUMENTS, *kinds)
     kernel_type = convention.get_function_type(types.none, kernel_types)
     kernel = builder.inttoptr(address, kernel_type.as_pointer())
+    operands = [builder.extract_value(arrays, i) for i in range(len(kinds))]
     first = builder.sub(builder.ptrtoint(builder.load(args), number), builder.ptrtoint(base, number))
-    with cgutils.for_range(builder, builder.load(dims)) as part:
+    with cgutils.for_range(builder, builder.load(dims)) as part, cgutils.for_range(builder, workers) as turn:
         worker = builder.add(first, part.index)
-        following = builder.add(worker, number(1))
-        start, stop = (builder.sdiv(builder.mul(w, items), workers) for w in (worker, following))
-        values = [start, stop, worker, *(builder.extract_value(arrays, i) for i in range(len(kinds)))]
-        status, _ = convention.call_function(builder, kernel, types.none, kernel_types, values)
-        with builder.if_then(status.is_error):
-            builder.store(number(RAISED), cgutils.gep_inbounds(builder, data, 0, 0))
+        share = builder.srem(builder.add(worker, turn.index), workers)
+        low, high = (
+            builder.sdiv(builder.mul(builder.add(share, number(k)), items), workers) for k in range(2)
+        )
+        counter = builder.gep(counters, [builder.mul(share, number(LINE))])
+        with cgutils.for_range(builder, number(PIECES)) as attempt:
+            del attempt  # no share has more pieces than that
+            piece = builder.atomic_rmw("add", counter, number(1), "monotonic")
+            start, stop = (_bound(builder, low, high, builder.add(piece, number(k))) for k in range(2))
+            with builder.if_then(builder.icmp_signed("<", start, stop)):
+                values = [start, stop, worker, *operands]
+                status, _ = convention.call_function(builder, kernel, types.none, kernel_types, values)
+                with builder.if_then(status.is_error):
+                    builder.store(number(RAISED), cgutils.gep_inbounds(builder, data, 0, 0))
     builder.ret_void()
     return function
+
+
+def _bound(builder: Any, low: Any, high: Any, piece: Any) -> Any:
+    """Emit where a piece of the share low <= . < high begins: 0, 1/2, 3/4 and 7/8 of it, then its end."""
+    size, eighths = builder.sub(high, low), 1 << (PIECES - 1)
+    left = builder.lshr(builder.mul(size, piece.type(eighths)), piece)
+    inside = builder.sub(high, builder.sdiv(left, piece.type(eighths)))
+    return builder.select(builder.icmp_signed("<", piece, piece.type(PIECES)), inside, high)
 
 
 def launcher(address, known, workers, items, *arrays):

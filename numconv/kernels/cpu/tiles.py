@@ -18,6 +18,7 @@ from llvmlite import ir
 from numconv.kernels.cpu import jit, simd
 
 FIRST, LAST, RESIDUAL = 1, 2, 4  # bits of a tile's `mode`
+TAP = 3  # numbers that a tile is told of a tap
 AHEAD = 64  # steps by which weights are asked for in advance: 8 KB; 2 to 6 KB and 20 KB are slower from the third level
 
 
@@ -29,13 +30,13 @@ def indirect_tile(rows: int, vectors: int, dtype: str, activation: str) -> Any:
 
     sum[r, j] = sum over t < taps, k < depth of  row(t, r)[skip + k] * packed[place(t) + k width + j].
 
-    From `head` on lie the addresses of `rows` rows of the result, then of the residual's; then for each tap its place
-    in `packed` and the addresses of `rows` rows of the source, of which those from tap `first` on count. Unless `mode`
-    has FIRST, the sums so far are added. With LAST the result's rows from channel `at` on become
+    From `head` on lie the addresses of `rows` rows of the result, then of the residual's, then of the source's; then
+    three numbers a tap, of which those from tap `first` on count: its place in `packed`, where its list of `rows`
+    addresses is, and how many bytes beyond them its rows lie. Unless `mode` has FIRST, the sums so far are added. With
+    LAST the result's rows from channel `at` on become
     activation(sum + bias (+ residual where `mode` has RESIDUAL)) in their first `some` lanes; without it the sums are
     stored. `bias` is that of channel `at`.
     """
-    record = rows + 1
 
     def generate(builder: Any, values: list[Any]) -> None:
         i64 = ir.IntType(64)
@@ -82,9 +83,13 @@ def indirect_tile(rows: int, vectors: int, dtype: str, activation: str) -> Any:
         builder.position_at_end(tap_loop)
         tap = builder.phi(i64)
         carried = [builder.phi(vector) for _ in grid]
-        place = builder.gep(head, [builder.add(number(2 * rows), builder.mul(builder.add(first, tap), number(record)))])
-        panel = builder.gep(weights, [builder.load(place)])
-        sources = [pointer(builder.load(builder.gep(place, [number(1 + r)])), skip) for r in range(rows)]
+        record = builder.gep(head, [builder.add(number(3 * rows), builder.mul(builder.add(first, tap), number(TAP)))])
+        place, listed, beyond = (builder.load(builder.gep(record, [number(k)])) for k in range(TAP))
+        panel = builder.gep(weights, [place])
+        listed = builder.inttoptr(listed, i64.as_pointer())
+        sources = [
+            pointer(builder.add(builder.load(builder.gep(listed, [number(r)])), beyond), skip) for r in range(rows)
+        ]
         builder.branch(depth_loop)
         builder.position_at_end(depth_loop)
         k = builder.phi(i64)

@@ -30,6 +30,7 @@ import numpy as np
 from numconv.kernels.cpu import indirect, jit, layout, simd, tiles, transforms
 from numconv.kernels.cpu import sweep as geo
 from numconv.kernels.cpu.memory import aligned, flat
+from numconv.kernels.cpu.tiles import TAP
 from numconv.options import available_cores
 from numconv.problem import LAST, ConvProblem, accumulator_dtype, remembered
 
@@ -127,7 +128,7 @@ def correlate(m_h, m_w, dtype, half):
         transforms.transform(a_h, a_w),
         layout.store_turned(dtype, half),
     )
-    first_mode = tiles.FIRST
+    first_mode, tap_record, size = tiles.FIRST, tiles.TAP, np.dtype(dtype).itemsize
 
     def body(
         start, stop, worker, x, packed, bias, residual, out, memory, tables, header, starts_h, starts_w, blocking,
@@ -147,7 +148,7 @@ def correlate(m_h, m_w, dtype, half):
         dil_h, dil_w = blocking[DILATION_H], blocking[DILATION_W]
         out_deep, out_high, out_wide = sizes[0], sizes[1], sizes[2]
         all_tiles, per_item = -(-channels // width), blocking[CHANNEL_TILES]
-        padded, record = -(-sources // lanes) * lanes, 2 * rows + depth * (rows + 1)
+        padded, record = -(-sources // lanes) * lanes, 3 * rows + depth * tap_record
         v0, table = worker * sizes[3], worker * sizes[4]
         m0, line_at, line_step = v0 + sizes[5], v0 + sizes[6], blocking[GROUP_W] * m_w * width
         for item in range(start, stop):
@@ -189,13 +190,14 @@ def correlate(m_h, m_w, dtype, half):
             row_tiles = -(-tiles // rows)
             m_pitch = row_tiles * area + lanes
             for p in range(row_tiles):
+                origin = table + p * record + 2 * rows
                 for r in range(rows):
                     d, place = divmod(min(p * rows + r, tiles - 1), of_slice)
-                    for k in range(depth):
-                        at = table + p * record + 2 * rows + k * (rows + 1)
-                        tables[at] = k * sources * width
-                        i = d * blocking[STEP_D] + k * blocking[DILATION_D]
-                        tables[at + 1 + r] = address(memory, v0 + (i * of_slice + place) * padded)
+                    tables[origin + r] = address(memory, v0 + (d * blocking[STEP_D] * of_slice + place) * padded)
+                for k in range(depth):
+                    at = origin + rows + k * tap_record
+                    tables[at], tables[at + 1] = k * sources * width, address(tables, origin)
+                    tables[at + 2] = k * blocking[DILATION_D] * of_slice * padded * size
             o = header[geo.OUT_0] + n * header[geo.OUT_N] + d0 * out_d
             q = header[geo.RESIDUAL_0] + n * header[geo.RESIDUAL_N] + d0 * more_d
             for c in range(part * per_item, min((part + 1) * per_item, all_tiles)):
@@ -360,7 +362,7 @@ def _blocking(problem: ConvProblem, m: int) -> Blocking:
     squares = places * (slices * group[1] * group[2] * padded + lanes)
     line_at = squares + places * (-(-tiles // rows) * rows * width + lanes)
     numbers = line_at + m_h * group[2] * m_w * width
-    addresses = -(-tiles // rows) * (2 * rows + kernel[0] * (rows + 1))
+    addresses = -(-tiles // rows) * (3 * rows + kernel[0] * TAP)
     sizes = np.array([deep, high, wide, numbers, addresses, squares, line_at], np.int64)
     laid = 0 if in_place else layout.frame(problem).size
     total = seconds_of(group, parts)[1] + laid * 3e-10
