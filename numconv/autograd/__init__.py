@@ -1,6 +1,7 @@
 """Gradients: Tensors, which remember the operations that they came from, and the walk back over them."""
 
-from numconv.autograd import functional
+from numconv.autograd import functional, rules_arrays, rules_conv, rules_moves, rules_pool
+from numconv.autograd.gradcheck import gradcheck, gradgradcheck
 from numconv.autograd.modes import enable_grad, is_grad_enabled, no_grad, record, set_grad_enabled
 from numconv.autograd.operations import OUTPUT, operation
 from numconv.autograd.rules_arrays import summed_to
@@ -14,10 +15,16 @@ __all__ = [
     "enable_grad",
     "functional",
     "grad",
+    "gradcheck",
+    "gradgradcheck",
     "is_grad_enabled",
     "no_grad",
     "operation",
     "record",
+    "rules_arrays",
+    "rules_conv",
+    "rules_moves",
+    "rules_pool",
     "set_grad_enabled",
     "summed_to",
 ]

@@ -254,7 +254,8 @@ def _seeds(tensors: Sequence[Tensor], gradients: Sequence[Any]) -> list[tuple[An
     seeds = []
     for tensor, gradient in zip(tensors, gradients):
         if not isinstance(tensor, Tensor) or not tensor.requires_grad:
-            raise RuntimeError(f"the tape leads nowhere: no gradient was wanted or recorded for {tensor!r}")
+            kind = f"a tensor of shape {tensor.shape}" if isinstance(tensor, Tensor) else type(tensor).__name__
+            raise RuntimeError(f"nothing to walk back over: no gradient was wanted, or recorded, for {kind}")
         if gradient is None and arrays.size(tensor.data) != 1:
             raise ValueError(f"gradient must be given for an output of more than one element: {tensor.shape}")
         seed = arrays.full(tensor.data, value=1) if gradient is None else gradient
@@ -329,7 +330,7 @@ def grad(
         grad_outputs = (grad_outputs,) * len(outputs) if grad_outputs is None else (grad_outputs,)
     for i, tensor in enumerate(inputs):
         if not isinstance(tensor, Tensor) or not tensor.requires_grad:
-            raise RuntimeError(f"inputs must require grad, input {i} does not: {tensor!r}")
+            raise RuntimeError(f"inputs must be Tensors that require grad, input {i} is not")
     with set_grad_enabled(create_graph):
         seeds = _seeds(outputs, grad_outputs)
         links = [_link(tensor) for tensor in inputs]

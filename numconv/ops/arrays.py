@@ -1,50 +1,74 @@
 """What there is to be done with bare arrays besides layers: arithmetic, reductions, shapes, indexing.
 
-Each function is NumPy's for arrays of NumPy. For arrays of another type, that of a device, `table` of that type holds
-a function of the same name. Results keep the layout in memory that operands share.
+Each function is NumPy's for arrays of NumPy; arrays of a device have a table of functions by the same names. Results
+keep the layout in memory that operands share.
 """
 
 from __future__ import annotations
 
-import functools
 import math
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from numconv.kernels.cpu.memory import LARGE, empty
+from numconv.ops.device import by_device, is_array, table
+from numconv.ops.layouts import channels_last
 
-F = TypeVar("F", bound=Callable[..., Any])
+__all__ = [
+    "abs",
+    "add",
+    "add_into",
+    "amax",
+    "amin",
+    "argmax",
+    "argmin",
+    "asarray",
+    "astype",
+    "clamp",
+    "compare",
+    "concatenate",
+    "contiguous",
+    "copy",
+    "cos",
+    "div",
+    "exp",
+    "expand",
+    "flip",
+    "full",
+    "index",
+    "index_add",
+    "is_array",
+    "log",
+    "matmul",
+    "max_along",
+    "maximum",
+    "mean",
+    "min_along",
+    "minimum",
+    "mul",
+    "neg",
+    "one_hot",
+    "permute",
+    "pow",
+    "reshape",
+    "set_index",
+    "sign",
+    "sin",
+    "size",
+    "sqrt",
+    "stack",
+    "sub",
+    "sum",
+    "table",
+    "to_numpy",
+    "where",
+    "write",
+    "zeros",
+]
+
 Axes = int | tuple[int, ...] | None
-_tables: dict[type, dict[str, Callable[..., Any]]] = {}
-
-
-def table(kind: type) -> dict[str, Callable[..., Any]]:
-    """The functions for arrays of a type that is not NumPy's, by their names here; to be filled by the device."""
-    return _tables.setdefault(kind, {})
-
-
-def by_device(function: F) -> F:
-    """`function` for NumPy's arrays; for those of a device what its table has under this name."""
-    name = function.__name__
-
-    @functools.wraps(function)
-    def call(*operands: Any, **options: Any) -> Any:
-        if _tables:
-            for operand in operands:
-                entries = _tables.get(type(operand))
-                if entries is not None:
-                    return entries[name](*operands, **options)
-        result = function(*operands, **options)
-        return np.asarray(result) if isinstance(result, np.generic) else result
-
-    return call  # type: ignore[return-value]
-
-
-def is_array(value: Any) -> bool:
-    """Whether `value` is an array of NumPy or of a device, not a number or a list."""
-    return isinstance(value, (np.ndarray, np.generic)) or type(value) in _tables
 
 
 # --- making, converting
@@ -102,12 +126,6 @@ def contiguous(x: Any, *, last: bool) -> Any:
     order = (0, *range(2, x.ndim), 1)
     back = (0, x.ndim - 1, *range(1, x.ndim - 1))
     return np.ascontiguousarray(x.transpose(order)).transpose(back)
-
-
-def channels_last(x: Any, ndim: int) -> bool:
-    """Whether the channels of images of `ndim` spatial axes, counted first, lie last in memory."""
-    channel = x.ndim - ndim - 1
-    return x.strides[channel] == x.itemsize and x.strides[-1] >= x.shape[channel] * x.itemsize and ndim > 0
 
 
 # --- arithmetic

@@ -91,7 +91,7 @@ def convolve(
     a, v = _operand("a", a), _operand("v", v)
     if _as_numpy(a, v, axes) and v.size > a.size > 0:
         a, v = v, a
-    return _convolve(_placed(a, v, axes), mode, boundary, cval, precision, conjugate=False)
+    return _convolve(placed(a, v, axes), mode, boundary, cval, precision, conjugate=False)
 
 
 def correlate(
@@ -127,7 +127,7 @@ def correlate(
     if _as_numpy(a, v, axes) and v.size > a.size > 0:
         swapped = correlate(v, a, mode, boundary=boundary, cval=cval, precision=precision)
         return np.ascontiguousarray(_conj(swapped[::-1]))
-    return _convolve(_placed(a, v, axes), mode, boundary, cval, precision, conjugate=True)
+    return _convolve(placed(a, v, axes), mode, boundary, cval, precision, conjugate=True)
 
 
 def _operand(name: str, value: Any) -> np.ndarray:
@@ -151,7 +151,7 @@ class _Placed(NamedTuple):
     batched: bool
 
 
-def _placed(a: np.ndarray, v: np.ndarray, axes: Any) -> _Placed:
+def placed(a: np.ndarray, v: np.ndarray, axes: Any) -> _Placed:
     """Find the axes to convolve along, in ascending order."""
     shapes = f"a has shape {a.shape} and v has shape {v.shape}"
     if v.ndim > a.ndim:
@@ -314,6 +314,11 @@ def extended(x: np.ndarray, pads: Pairs, rule: str, fill: Any, dtype: np.dtype) 
         along[:before] = along[before + _source(np.arange(-before, 0), size, rule)]
         along[before + size :] = along[before + _source(np.arange(size, size + after), size, rule)]
     return result
+
+
+def sources(size: int, before: int, after: int, rule: str) -> np.ndarray:
+    """Which element of an axis each element stands for of the axis with so many put before and after it."""
+    return _source(np.arange(-before, size + after), size, rule)
 
 
 def _source(position: np.ndarray, size: int, rule: str) -> np.ndarray:
