@@ -60,6 +60,10 @@ from numconv.ops.convolution import (
     separable_conv2d,
 )
 from numconv.ops.custom import register
+from numconv.ops.dropout import (
+    dropout,
+    dropout_input,
+)
 from numconv.ops.filtering import (
     filter,
     separate,
@@ -71,10 +75,14 @@ from numconv.ops.matrix import (
     convolution_matrix,
 )
 from numconv.ops.normalisation import (
-    dropout,
     group_norm,
     layer_norm,
     local_response_norm,
+)
+from numconv.ops.normalisation_gradients import (
+    group_norm_gradients,
+    layer_norm_gradients,
+    local_response_norm_input,
 )
 from numconv.ops.pooling import (
     adaptive_avg_pool1d,
@@ -202,6 +210,7 @@ __all__ = [
     "convolve",
     "correlate",
     "dropout",
+    "dropout_input",
     "elu",
     "elu_input",
     "explain",
@@ -215,15 +224,18 @@ __all__ = [
     "global_max_pool",
     "global_max_pool_input",
     "group_norm",
+    "group_norm_gradients",
     "hardswish",
     "hardswish_input",
     "interpolate",
     "kernels",
     "layer_norm",
+    "layer_norm_gradients",
     "leaky_relu",
     "leaky_relu_input",
     "linear",
     "local_response_norm",
+    "local_response_norm_input",
     "log_softmax",
     "log_softmax_input",
     "lp_pool1d",

@@ -232,3 +232,77 @@ def test_batch_norm_has_the_epilogue_of_convolutions(activation):
     name, *parameter = activation if isinstance(activation, tuple) else (activation,)
     expected = getattr(nc, name)(plain, *parameter)
     assert_allclose(nc.batch_norm(x, None, None, training=True, activation=activation), expected, rtol=1e-14)
+
+
+@pytest.mark.parametrize("data_format", [None, "channels_last"])
+@pytest.mark.parametrize("groups", [1, 2, 4])
+def test_group_norm(groups, data_format):
+    shape = (2, 3, 2, 4) if data_format else (2, 4, 3, 2)
+    x, grad, (weight, bias) = noise(shape), noise(shape, 1), affine(4)
+    got = nc.group_norm_gradients(x, grad, groups, weight, 1e-3, data_format=data_format)
+
+    def forward(x, weight=weight, bias=bias):
+        return nc.group_norm(x, groups, weight, bias, 1e-3, data_format=data_format)
+
+    check(forward, x, grad, got[0])
+    check(lambda weight: forward(x, weight), weight, grad, got[1])
+    check(lambda bias: forward(x, weight, bias), bias, grad, got[2])
+    plain = nc.group_norm_gradients(x, grad, groups, data_format=data_format)[0]
+    check(lambda x: nc.group_norm(x, groups, data_format=data_format), x, grad, plain)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_layer_norm(count):
+    x, grad = noise((3, 4, 5)), noise((3, 4, 5), 1)
+    shape = x.shape[-count:]
+    weight, bias = noise(shape, 5), noise(shape, 6)
+    got = nc.layer_norm_gradients(x, grad, shape, weight, 1e-3)
+    check(lambda x: nc.layer_norm(x, shape, weight, bias, 1e-3), x, grad, got[0])
+    check(lambda weight: nc.layer_norm(x, shape, weight, bias, 1e-3), weight, grad, got[1])
+    check(lambda bias: nc.layer_norm(x, shape, weight, bias, 1e-3), bias, grad, got[2])
+    check(lambda x: nc.layer_norm(x, shape), x, grad, nc.layer_norm_gradients(x, grad, shape)[0])
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 9])
+@pytest.mark.parametrize("data_format", [None, "channels_last"])
+def test_local_response_norm(size, data_format):
+    x, grad = noise((2, 3, 4)), noise((2, 3, 4), 1)
+    got = nc.local_response_norm_input(x, grad, size, 0.3, 0.6, 1.5, data_format=data_format)
+    check(lambda x: nc.local_response_norm(x, size, 0.3, 0.6, 1.5, data_format=data_format), x, grad, got)
+
+
+def test_dropout():
+    x, grad = noise((6, 7)), noise((6, 7), 1)
+    mask = nc.dropout(np.ones_like(x), 0.3, rng=np.random.default_rng(2)) > 0
+    got = nc.dropout_input(mask, grad, 0.3)
+    check(lambda x: nc.dropout(x, 0.3, rng=np.random.default_rng(2)), x, grad, got)
+    assert_array_equal(nc.dropout_input(mask, grad.astype("f"), 0.3).dtype, np.float32)
+    assert not nc.dropout_input(np.zeros_like(mask), np.full_like(x, np.inf), 1.0).any()
+
+
+NORM_GRADIENTS = {
+    "group_norm": lambda x, g: nc.group_norm_gradients(x, g, 2),
+    "layer_norm": lambda x, g: nc.layer_norm_gradients(x, g, x.shape[-1]),
+    "local_response_norm": lambda x, g: (nc.local_response_norm_input(x, g, 3),),
+    "batch_norm": lambda x, g: nc.batch_norm_gradients(x, g, np.ones((2, 4))),
+    "dropout": lambda x, g: (nc.dropout_input(x > 0, g, 0.3),),
+}
+
+
+@pytest.mark.parametrize("name", NORM_GRADIENTS)
+def test_norms_in_any_dtype_and_layout(name):
+    gradients = NORM_GRADIENTS[name]
+    x, grad = noise((6, 4, 5)), noise((6, 4, 5), 1)
+    wide = gradients(x, grad)
+    for dtype, bound in ((np.float32, 1e-5), (np.float16, 0.03), (">f4", 1e-5)):
+        for narrow in (gradients(x.astype(dtype), grad.astype(dtype)),):
+            for ours, expected in zip(narrow, wide):
+                assert ours.dtype == np.dtype(dtype).newbyteorder("=") and ours.flags.c_contiguous
+                assert_allclose(ours.astype(float), expected, rtol=bound, atol=bound * np.abs(expected).max())
+    views = x[::-2, :, ::2], np.asfortranarray(grad[::-2, :, ::2])
+    for view in views:
+        view.flags.writeable = False
+    for ours, expected in zip(gradients(*views), gradients(*(v.copy(order="C") for v in views))):
+        assert_allclose(ours, expected, rtol=1e-12, atol=1e-12)
+    empty = gradients(np.ones((0, 4, 5), "f"), np.ones((0, 4, 5), "f"))
+    assert empty[0].shape == (0, 4, 5) and not any(map(np.any, empty[1:]))

@@ -7,7 +7,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import ndimage
 
 from numconv.ops.batch_norm import batch_norm
-from numconv.ops.normalisation import dropout, group_norm, layer_norm, local_response_norm
+from numconv.ops.dropout import dropout
+from numconv.ops.normalisation import group_norm, layer_norm, local_response_norm
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 RTOL = {np.float32: 3e-6, np.float64: 1e-12}

@@ -1,4 +1,4 @@
-"""Normalisation and dropout; batch norm has its own file.
+"""Normalisation; batch norm has its own file.
 
 Statistics are summed in float64 from the squared differences to the mean, so that data far from zero keep their
 variance; the mean is subtracted in two parts, its rounded value and what that lacks.
@@ -44,27 +44,35 @@ def group_norm(
         For bool and complex arrays.
     """
     x, work, result = real("x", x)
-    num_groups = integer("num_groups", num_groups, 1)
-    if x.ndim < 2:
-        raise ValueError(f"x must have at least 2 axes, got shape {x.shape}")
-    last = channels_last(data_format, x.ndim - 2)
-    n, channels = x.shape[0], x.shape[-1 if last else 1]
-    if channels % num_groups:
-        raise ValueError(f"num_groups must divide x's {channels} channels, got {num_groups}")
-    parts: tuple[int, ...] = (num_groups, channels // num_groups)
-    if n * math.prod(x.shape[1:]) == num_groups:
-        raise ValueError(f"x must have more than one value a group, got shape {x.shape} with num_groups {num_groups}")
+    split, axes, parts = group_shape(x.shape, num_groups, data_format)
+    channels = math.prod(parts)
     scale = parameter("weight", weight, (channels,), 1.0)
     offset = parameter("bias", bias, (channels,), 0.0)
     if x.size == 0:
         return np.empty(x.shape, result)
 
-    area = math.prod(x.shape) // (n * channels)
-    split, axes, parts = ((n, area, *parts), (1, 3), parts) if last else ((n, *parts, area), (2, 3), (*parts, 1))
     with np.errstate(all="ignore"):
-        y, low, _, var = _centred(x.astype(work, copy=False).reshape(split), axes)
+        y, low, _, var = centred(x.astype(work, copy=False).reshape(split), axes)
         factor = scale.reshape(parts) / np.sqrt(var + eps)
         return _affine(y, factor, offset.reshape(parts) - low * factor).reshape(x.shape).astype(result, copy=False)
+
+
+def group_shape(
+    shape: tuple[int, ...], num_groups: int, data_format: str | None
+) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+    """(shape with channels split into groups and space as one axis, axes to normalise over, shape of parameters)."""
+    num_groups = integer("num_groups", num_groups, 1)
+    if len(shape) < 2:
+        raise ValueError(f"x must have at least 2 axes, got shape {shape}")
+    last = channels_last(data_format, len(shape) - 2)
+    n, channels = shape[0], shape[-1 if last else 1]
+    if channels % num_groups:
+        raise ValueError(f"num_groups must divide x's {channels} channels, got {num_groups}")
+    if math.prod(shape) == num_groups:
+        raise ValueError(f"x must have more than one value a group, got shape {shape} with num_groups {num_groups}")
+    area = math.prod(shape[1:-1] if last else shape[2:])
+    parts = num_groups, channels // num_groups
+    return ((n, area, *parts), (1, 3), parts) if last else ((n, *parts, area), (2, 3), (*parts, 1))
 
 
 def layer_norm(x: Any, normalized_shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> np.ndarray:
@@ -91,20 +99,27 @@ def layer_norm(x: Any, normalized_shape: Any, weight: Any = None, bias: Any = No
         For bool and complex arrays.
     """
     x, work, result = real("x", x)
-    shape = per_axis("normalized_shape", normalized_shape, len(normalized_shape) if np.ndim(normalized_shape) else 1)
-    if not shape or x.shape[-len(shape) :] != shape:
-        raise ValueError(f"normalized_shape must be x's last axes, got {normalized_shape!r} for shape {x.shape}")
+    shape = layer_shape(x.shape, normalized_shape)
     scale = parameter("weight", weight, shape, 1.0)
     offset = parameter("bias", bias, shape, 0.0)
     if x.size == 0:
         return np.empty(x.shape, result)
     with np.errstate(all="ignore"):
-        y, low, _, var = _centred(x.astype(work, copy=False), tuple(range(x.ndim - len(shape), x.ndim)))
+        y, low, _, var = centred(x.astype(work, copy=False), tuple(range(x.ndim - len(shape), x.ndim)))
         factor = 1 / np.sqrt(var + eps)
         y = _affine(y, factor, -low * factor)
         if weight is not None or bias is not None:
             y = _affine(y, scale, offset)
         return y.astype(result, copy=False)
+
+
+def layer_shape(shape: tuple[int, ...], normalized_shape: Any) -> tuple[int, ...]:
+    """The last axes of `shape`, checked to be `normalized_shape`."""
+    count = len(normalized_shape) if np.ndim(normalized_shape) else 1
+    sizes = per_axis("normalized_shape", normalized_shape, count)
+    if not sizes or shape[-len(sizes) :] != sizes:
+        raise ValueError(f"normalized_shape must be x's last axes, got {normalized_shape!r} for shape {shape}")
+    return sizes
 
 
 def local_response_norm(
@@ -140,61 +155,24 @@ def local_response_norm(
     if x.ndim < 3:
         raise ValueError(f"x must have at least 3 axes, got shape {x.shape}")
     channel = x.ndim - 1 if channels_last(data_format, x.ndim - 2) else 1
-    channels = x.shape[channel]
     x = x.astype(work, copy=False)
     with np.errstate(all="ignore"):
-        squares = np.moveaxis(np.square(x), channel, 0)
-        total = np.zeros_like(squares)
-        for shift in range(-min(size // 2, channels), min((size - 1) // 2, channels) + 1):
-            inside = slice(max(-shift, 0), channels - max(shift, 0))
-            total[inside] += squares[max(shift, 0) : channels - max(-shift, 0)]
+        total = window_sums(np.moveaxis(np.square(x), channel, 0), size // 2, (size - 1) // 2)
         total *= alpha / size
         total += k
         return (x / np.moveaxis(total**beta, 0, channel)).astype(result, order="C", copy=False)
 
 
-def dropout(x: Any, p: float = 0.5, training: bool = True, *, rng: np.random.Generator | None = None) -> np.ndarray:
-    """Zero each element with probability `p` and scale the others by 1 / (1 - p) (Srivastava et al. 2014).
-
-    Parameters
-    ----------
-    x : array_like
-        Dtypes as in `batch_norm`.
-    p : float
-        1 gives zeros.
-    training : bool
-        If false, a copy of `x`.
-    rng : numpy.random.Generator, optional
-        Default: a fresh one, seeded by the system.
-
-    Returns
-    -------
-    ndarray
-        Of `x`'s shape and dtype; float64 for integers.
-
-    Raises
-    ------
-    ValueError
-        If `p` is not between 0 and 1.
-    TypeError
-        For bool and complex `x`, or an `rng` that is no Generator.
-    """
-    x, work, result = real("x", x)
-    if not 0 <= p <= 1:
-        raise ValueError(f"p must be between 0 and 1, got {p!r}")
-    if rng is None:
-        rng = np.random.default_rng()
-    if not isinstance(rng, np.random.Generator):
-        raise TypeError(f"rng must be a numpy.random.Generator, got {type(rng).__name__}")
-    if not training or p == 0:
-        return x.astype(result, order="C")
-    keep = rng.random(x.shape, np.float32) >= p
-    with np.errstate(all="ignore"):
-        scaled = np.divide(x, 1 - p, where=keep, out=np.zeros(x.shape, work), dtype=work)
-        return scaled.astype(result, copy=False)
+def window_sums(values: np.ndarray, before: int, after: int) -> np.ndarray:
+    """For each entry along the first axis the sum of those from `before` in front of it to `after` behind it."""
+    n = len(values)
+    total = np.zeros_like(values)
+    for shift in range(-min(before, n), min(after, n) + 1):
+        total[max(-shift, 0) : n - max(shift, 0)] += values[max(shift, 0) : n - max(-shift, 0)]
+    return total
 
 
-def _centred(x: np.ndarray, axes: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def centred(x: np.ndarray, axes: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """x - high as a new array; low, where high + low is the mean over `axes`; that mean; the variance."""
     mean: Any = np.mean(x, axes, dtype=np.float64, keepdims=True)
     high = mean.astype(x.dtype)
