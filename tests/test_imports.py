@@ -44,7 +44,7 @@ OPTIONAL = {
     "PIL": {"demo.pictures"},
     "matplotlib": {"demo.overview"},
     "tqdm": {"commands.demo"},
-    "scipy": {"kernels.cpu.fft", "demo.race", "lab.peers"},
+    "scipy": {"kernels.cpu.fft", "demo.race", "lab.peers", "nn._graph"},
     "torch": {"lab.peers"},
     "onnx": {"lab.peers"},
     "onnxruntime": {"lab.peers"},

@@ -15,14 +15,17 @@ import numpy as np
 
 from numconv.algorithm import kernels
 from numconv.kernels.cpu.memory import flat, native
+from numconv.ops.arrays import by_device
 from numconv.problem import HALF
 
 
+@by_device
 def state_like(param: np.ndarray) -> np.ndarray:
     """Zeros to keep numbers of earlier steps in: of the parameter's shape, in the dtype that steps are computed in."""
     return np.zeros(param.shape, _work(param))
 
 
+@by_device
 def sgd(
     param: np.ndarray,
     grad: np.ndarray,
@@ -62,6 +65,7 @@ def sgd(
     _step(kernel, param, grad, (momentum_buffer if momentum else None,), numbers)
 
 
+@by_device
 def adam(
     param: np.ndarray,
     grad: np.ndarray,
@@ -110,6 +114,7 @@ def adam(
     _step(kernel, param, grad, (exp_avg, exp_avg_sq, max_exp_avg_sq), numbers)
 
 
+@by_device
 def rmsprop(
     param: np.ndarray,
     grad: np.ndarray,
@@ -162,6 +167,18 @@ def norm(arrays: Sequence[np.ndarray], norm_type: float = 2.0) -> float:
         return float(max((np.max(np.abs(a)) for a in arrays if a.size), default=0.0))
     total = sum(float(np.sum(np.abs(a).astype(np.float64) ** norm_type)) for a in arrays)
     return total ** (1 / norm_type)
+
+
+@by_device
+def scale(array: np.ndarray, factor: float) -> None:
+    """Multiply an array in place."""
+    array *= array.dtype.type(factor)
+
+
+@by_device
+def clip(array: np.ndarray, limit: float) -> None:
+    """Cut an array off in place at -limit and limit."""
+    np.clip(array, -limit, limit, out=array)
 
 
 @functools.cache
