@@ -24,7 +24,7 @@ ALWAYS = 64 << 20  # bytes that may come out of any file
 
 # What the standard library raises for bytes that make no sense.
 _BROKEN = (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, struct.error, EOFError)
-_ABSURD = (ValueError, TypeError, RuntimeError, MemoryError, OverflowError)
+_ABSURD = (ValueError, TypeError, LookupError, RuntimeError, MemoryError, OverflowError)
 
 
 class Bounded:

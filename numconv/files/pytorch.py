@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -161,14 +161,14 @@ def _tar(file: Bounded) -> Any:
         found[_key(key)] = Storage(kind, elements)
         found[key].fill(_bytes(storages, found[key].nbytes), swapped=sys.byteorder != "little")
     for key, parent, start, elements in torch_tensors.plain(storages):
-        found[_key(key)] = Storage(found[_key(parent)].kind, elements, found[parent], start)
-    views: dict[str, Tensor] = {}
+        found[_key(key)] = Storage(_known(found, parent).kind, elements, _known(found, parent), start)
+    views: dict[Hashable, Tensor] = {}
     for _ in range(torch_tensors.plain(tensors)):
         key, parent, _class = torch_tensors.run(tensors, _no_identity)
         axes, _padding = _integers(tensors, 2, "<i4")
         size, stride = _integers(tensors, axes), _integers(tensors, axes)
-        views[str(_key(key))] = Tensor(found[_key(parent)], _integers(tensors, 1)[0], tuple(size), tuple(stride))
-    notes = torch_tensors.run(objects, lambda identity: views[str(_key(identity))])
+        views[str(_key(key))] = Tensor(_known(found, parent), _integers(tensors, 1)[0], tuple(size), tuple(stride))
+    notes = torch_tensors.run(objects, lambda identity: _known(views, str(_key(identity))))
     return torch_tensors.arrays(notes)
 
 
@@ -176,6 +176,12 @@ def _key(value: Any) -> str | int:
     if type(value) not in (str, int):
         raise ValueError(f"it has a {type(value).__name__} for a key")
     return value
+
+
+def _known(things: Mapping[Hashable, Any], key: Any) -> Any:
+    if _key(key) not in things:
+        raise ValueError(f"it refers to {key!r}, which is not there")
+    return things[key]
 
 
 def _no_identity(identity: Any) -> Any:
