@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from numconv.autograd.tape import Tensor, grad
+from numconv.autograd.gradients import grad
+from numconv.autograd.tape import Tensor
 from numconv.ops import arrays, differences
 
 
@@ -67,8 +68,8 @@ def gradcheck(
         if where is not None:
             index, ours, difference = where
             raise ValueError(
-                f"the gradient of input {i}, of shape {x.shape}, is wrong at element {index}: the rule gives {ours:.8g}, "
-                f"finite differences {difference:.8g}"
+                f"the gradient of input {i}, of shape {x.shape}, is wrong at element {index}: "
+                f"the rule gives {ours:.8g}, finite differences {difference:.8g}"
             )
     return True
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from numconv.autograd.operations import Operation
 from numconv.autograd.operators import Operators
-from numconv.ops import arrays
+from numconv.ops.device import is_array
 
 _orders = itertools.count()
 
@@ -67,7 +67,7 @@ class Node:
                     version = value.counter[0]
                 else:
                     outline = Outline(value.data)
-            elif not keep and arrays.is_array(value):
+            elif not keep and is_array(value):
                 outline = Outline(value)
             saved.append(value if outline is None else outline)
             versions.append(version)
@@ -112,9 +112,7 @@ class Node:
                     f"(version {self.counter[0]}, expected {self.version}), and the gradient is made of it"
                 )
             output = wrap(output, True, self, self.counter)
-        inputs = tuple(
-            [wrap(value, False, None, [0, False]) if arrays.is_array(value) else value for value in self.inputs]
-        )
+        inputs = tuple([wrap(value, False, None, [0, False]) if is_array(value) else value for value in self.inputs])
         return (output, *self.others) if self.others else output, inputs
 
     def release(self) -> None:

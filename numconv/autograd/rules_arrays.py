@@ -7,7 +7,7 @@ from typing import Any
 
 from numconv.autograd.operations import OUTPUT, operation
 from numconv.autograd.tape import apply
-from numconv.ops import arrays
+from numconv.ops import arrays, indexing
 
 
 def summed_to(grad: Any, shape: tuple[int, ...]) -> Any:
@@ -231,14 +231,14 @@ def stack_rule(grad, output, inputs, attributes, needs):
     return tuple(grad[(slice(None),) * axis + (i,)] if need else None for i, need in enumerate(needs))
 
 
-operation("reshape", arrays.reshape, reshape_rule, reads=(), view=True)
-operation("permute", arrays.permute, permute_rule, reads=(), view=True)
-operation("expand", arrays.expand, expand_rule, reads=(), view=True)
-operation("flip", arrays.flip, flip_rule, reads=(), view=True)
+operation("reshape", indexing.reshape, reshape_rule, reads=(), view=True)
+operation("permute", indexing.permute, permute_rule, reads=(), view=True)
+operation("expand", indexing.expand, expand_rule, reads=(), view=True)
+operation("flip", indexing.flip, flip_rule, reads=(), view=True)
 operation("contiguous", arrays.contiguous, same_rule, reads=(), view=True)
 operation("astype", arrays.astype, same_rule, reads=(), view=True)  # the walk gives gradients the dtype of inputs
-operation("concatenate", arrays.concatenate, concatenate_rule, reads=())
-operation("stack", arrays.stack, stack_rule, reads=())
+operation("concatenate", indexing.concatenate, concatenate_rule, reads=())
+operation("stack", indexing.stack, stack_rule, reads=())
 
 
 def index_rule(grad, output, inputs, attributes, needs):
@@ -257,6 +257,6 @@ def set_index_rule(grad, output, inputs, attributes, needs):
     )
 
 
-operation("index", arrays.index, index_rule, reads=(), view=True)
-operation("index_add", arrays.index_add, index_add_rule, reads=())
-operation("set_index", arrays.set_index, set_index_rule, reads=())
+operation("index", indexing.index, index_rule, reads=(), view=True)
+operation("index_add", indexing.index_add, index_add_rule, reads=())
+operation("set_index", indexing.set_index, set_index_rule, reads=())

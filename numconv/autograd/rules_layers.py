@@ -9,9 +9,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from numconv.autograd.gradients import grad
 from numconv.autograd.modes import enable_grad, is_grad_enabled
 from numconv.autograd.operations import OUTPUT, operation
-from numconv.autograd.tape import Tensor, apply, grad
+from numconv.autograd.tape import Tensor, apply
 from numconv.ops import activation, activation_gradients, dropout
 from numconv.ops.device import by_device
 from numconv.ops.layouts import channels_last, counted_first, counted_last
@@ -78,11 +79,11 @@ def gradient_rule(name: str, second: Any) -> Any:
     return rule
 
 
-def _elu(x, g, alpha):
+def _elu(x, g, alpha=1.0):
     return apply("where", x > 0, 0.0, apply("elu_input", x, g, alpha=alpha))
 
 
-def _gelu(x, g, approximate):
+def _gelu(x, g, approximate="none"):
     square = x * x
     if approximate == "none":
         return g * (square * -0.5).exp() * (2 - square) / math.sqrt(2 * math.pi)

@@ -84,7 +84,8 @@ def _step(
 ) -> Iterator[tuple[Any, Any, bool]]:  # fmt: skip
     """Run one node's rule. (Node or leaf, its gradient, whether this has memory of its own) for each that gets one."""
     output, inputs = node.saved(wrap)
-    links, needs = node.links, node.needs
+    links: Any = node.links
+    needs = node.needs
     if wanted is not None:
         needs = tuple([need and link in wanted for need, link in zip(needs, links)])
     if not retain_graph:
@@ -98,6 +99,7 @@ def _step(
         )
     others = output if isinstance(output, tuple) else (output,)
     known = {id(value.counter) for value in (gradient, *inputs, *others) if isinstance(value, Operators)}
+    value: Any
     for i, (link, need, value) in enumerate(zip(links, needs, gradients)):
         if not need or value is None:
             continue

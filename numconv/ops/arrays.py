@@ -7,66 +7,13 @@ keep the layout in memory that operands share.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from numconv.kernels.cpu.memory import LARGE, empty
-from numconv.ops.device import by_device, is_array, table
+from numconv.ops.device import by_device
 from numconv.ops.layouts import channels_last
-
-__all__ = [
-    "abs",
-    "add",
-    "add_into",
-    "amax",
-    "amin",
-    "argmax",
-    "argmin",
-    "asarray",
-    "astype",
-    "clamp",
-    "compare",
-    "concatenate",
-    "contiguous",
-    "copy",
-    "cos",
-    "div",
-    "exp",
-    "expand",
-    "flip",
-    "full",
-    "index",
-    "index_add",
-    "is_array",
-    "log",
-    "matmul",
-    "max_along",
-    "maximum",
-    "mean",
-    "min_along",
-    "minimum",
-    "mul",
-    "neg",
-    "one_hot",
-    "permute",
-    "pow",
-    "reshape",
-    "set_index",
-    "sign",
-    "sin",
-    "size",
-    "sqrt",
-    "stack",
-    "sub",
-    "sum",
-    "table",
-    "to_numpy",
-    "where",
-    "write",
-    "zeros",
-]
 
 Axes = int | tuple[int, ...] | None
 
@@ -147,20 +94,17 @@ def _target(a: Any, b: Any) -> Any:
 
 @by_device
 def add(a: Any, b: Any) -> Any:
-    with np.errstate(all="ignore"):
-        return np.add(a, b, out=_target(a, b))
+    return np.add(a, b, out=_target(a, b))
 
 
 @by_device
 def sub(a: Any, b: Any) -> Any:
-    with np.errstate(all="ignore"):
-        return np.subtract(a, b, out=_target(a, b))
+    return np.subtract(a, b, out=_target(a, b))
 
 
 @by_device
 def mul(a: Any, b: Any) -> Any:
-    with np.errstate(all="ignore"):
-        return np.multiply(a, b, out=_target(a, b))
+    return np.multiply(a, b, out=_target(a, b))
 
 
 @by_device
@@ -257,8 +201,7 @@ def matmul(a: Any, b: Any) -> Any:
 
 @by_device
 def sum(x: Any, *, axis: Axes = None, keepdims: bool = False) -> Any:
-    with np.errstate(all="ignore"):
-        return np.sum(x, axis, keepdims=keepdims, dtype=_sum_dtype(x))
+    return np.sum(x, axis, keepdims=keepdims, dtype=_sum_dtype(x))
 
 
 @by_device
@@ -308,75 +251,7 @@ def argmin(x: Any, *, axis: int | None = None, keepdims: bool = False) -> Any:
     return np.argmin(x, axis, keepdims=keepdims)
 
 
-# --- shapes
-
-
-@by_device
-def reshape(x: Any, *, shape: Sequence[int]) -> Any:
-    return x.reshape(shape)
-
-
-@by_device
-def permute(x: Any, *, axes: Sequence[int]) -> Any:
-    return x.transpose(axes)
-
-
-@by_device
-def expand(x: Any, *, shape: Sequence[int]) -> Any:
-    """A read-only view with elements repeated along axes of length one and new axes in front."""
-    return np.broadcast_to(x, shape)
-
-
-@by_device
-def flip(x: Any, *, axes: tuple[int, ...]) -> Any:
-    return np.flip(x, axes)
-
-
-@by_device
-def concatenate(*arrays: Any, axis: int = 0) -> Any:
-    return np.concatenate(arrays, axis)
-
-
-@by_device
-def stack(*arrays: Any, axis: int = 0) -> Any:
-    return np.stack(arrays, axis)
-
-
-# --- indexing
-
-
-@by_device
-def index(x: Any, *, index: Any) -> Any:
-    return x[index]
-
-
-@by_device
-def index_add(values: Any, *, shape: tuple[int, ...], index: Any) -> Any:
-    """Zeros of a shape, with `values` added at an index: what occurs in it twice is added twice."""
-    target = np.zeros_like(values, shape=shape, subok=False)
-    if _at_most_once(index):
-        target[index] = values
-    else:
-        np.add.at(target, index, values)
-    return target
-
-
-@by_device
-def set_index(x: Any, value: Any, *, index: Any) -> Any:
-    """A copy of x with `value` at an index."""
-    result = np.array(x, order="K", copy=True, subok=False)
-    result[index] = value
-    return result
-
-
-def _at_most_once(index: Any) -> bool:
-    """Whether an index names each element at most once: integers, slices, None, `...`, a mask."""
-    parts = index if isinstance(index, tuple) else (index,)
-    return all(part is None or part is ... or type(part) in (int, slice) or _is_mask(part) for part in parts)
-
-
-def _is_mask(part: Any) -> bool:
-    return getattr(part, "dtype", None) == np.bool_
+# --- in place
 
 
 @by_device
@@ -387,8 +262,7 @@ def write(target: Any, source: Any) -> None:
 
 @by_device
 def add_into(target: Any, source: Any) -> None:
-    with np.errstate(all="ignore"):
-        np.add(target, source, out=target, casting="same_kind")
+    np.add(target, source, out=target, casting="same_kind")
 
 
 @by_device
