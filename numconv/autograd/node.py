@@ -29,6 +29,9 @@ class Outline:
     def data(self) -> Any:
         raise RuntimeError("the rule uses a value that the operation does not name in `reads`")
 
+    def __array__(self, *arguments: Any, **options: Any) -> Any:
+        return self.data
+
 
 class Node:
     """An operation that was run.
