@@ -306,3 +306,75 @@ def test_norms_in_any_dtype_and_layout(name):
         assert_allclose(ours, expected, rtol=1e-12, atol=1e-12)
     empty = gradients(np.ones((0, 4, 5), "f"), np.ones((0, 4, 5), "f"))
     assert empty[0].shape == (0, 4, 5) and not any(map(np.any, empty[1:]))
+
+
+PADS = [("constant", (1, 2, 0, 3)), ("constant", (-1, 2, 3, -2)), ("constant", ((1, 0), (0, 2), (-1, -1)))]
+PADS += [(mode, (2, 1, 3, 0)) for mode in ("reflect", "replicate", "circular")]
+PADS += [(mode, (-1, 2, 1, -2)) for mode in ("reflect", "replicate", "circular")]
+PADS += [("replicate", (7, 9)), ("circular", (5, 5))]
+
+
+@pytest.mark.parametrize("mode, pad", PADS)
+def test_pad(mode, pad):
+    x = noise((2, 4, 5))
+    grad = noise(nc.pad(x, pad, mode).shape, 1)
+    got = nc.pad_input(x.shape, grad, pad, mode)
+    check(lambda x: nc.pad(x, pad, mode), x, grad, got)
+    for dtype, bound in ((np.float32, 1e-6), (np.float16, 5e-3)):
+        narrow = nc.pad_input(x.shape, grad.astype(dtype), pad, mode)
+        assert narrow.dtype == dtype
+        assert_allclose(narrow.astype(float), got, rtol=bound, atol=bound * 10)
+
+
+RESIZES = [
+    ((2, 2, 5), "nearest", {"size": 8}),
+    ((2, 2, 5), "nearest", {"scale_factor": 0.6}),
+    ((2, 2, 5), "nearest-exact", {"size": 3}),
+    ((2, 2, 5), "linear", {"size": 8, "align_corners": True}),
+    ((2, 2, 4, 5), "nearest", {"size": (7, 3)}),
+    ((2, 2, 4, 5), "bilinear", {"scale_factor": 2}),
+    ((2, 2, 4, 5), "bilinear", {"size": (3, 9), "align_corners": True}),
+    ((2, 2, 6, 5), "bilinear", {"size": (3, 9), "antialias": True}),
+    ((2, 2, 4, 5), "bicubic", {"scale_factor": (1.5, 0.7)}),
+    ((2, 2, 4, 5), "bicubic", {"size": (4, 3), "antialias": True}),
+    ((2, 2, 4, 5), "area", {"size": (3, 8)}),
+    ((2, 2, 3, 4, 2), "trilinear", {"scale_factor": 1.5, "recompute_scale_factor": True}),
+    ((2, 2, 3, 4, 2), "area", {"size": 2}),
+]
+
+
+@pytest.mark.parametrize("shape, mode, options", RESIZES)
+def test_interpolate(shape, mode, options):
+    x = noise(shape)
+    grad = noise(nc.interpolate(x, mode=mode, **options).shape, 1)
+    got = nc.interpolate_input(shape, grad, mode=mode, **options)
+    check(lambda x: nc.interpolate(x, mode=mode, **options), x, grad, got)
+    last = np.moveaxis(grad, 1, -1).copy()
+    size = (shape[0], *shape[2:], shape[1])
+    channels_last = nc.interpolate_input(size, last, mode=mode, data_format="channels_last", **options)
+    assert_allclose(np.moveaxis(channels_last, -1, 1), got, rtol=1e-12, atol=1e-12)
+    narrow = nc.interpolate_input(shape, grad.astype("f"), mode=mode, **options)
+    assert narrow.dtype == np.float32
+    assert_allclose(narrow, got, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda g: nc.pad_input((2, 3), g, (1, 1)), ValueError, r"grad_output must have shape \(2, 5\), got \(2, 3\)"),
+        (lambda g: nc.pad_input((2, 3), g, (1, 1), "mirror"), ValueError, "mode must be one of"),
+        (lambda g: nc.pad_input((2, 1), g, (1, 1), "reflect"), ValueError, "pad must be at most 0"),
+        (lambda g: nc.pad_input((2, 3), g > 0, (0, 0)), TypeError, "bool"),
+        (lambda g: nc.interpolate_input((2, 3, 4), g, 5), ValueError, r"grad_output must have shape \(2, 3, 5\), got"),
+        (lambda g: nc.interpolate_input((2, 3), g, 5), ValueError, "input_size must have 3 to 5 axes"),
+        (lambda g: nc.interpolate_input((2, 3, 4), g, 5, mode="cubic"), ValueError, "mode must be one of"),
+        (lambda g: nc.dropout_input(g > 0, g[0], 0.5), ValueError, r"mask must have the shape of grad_output, \(3,\)"),
+        (lambda g: nc.dropout_input(g > 0, g, 1.5), ValueError, "p must be between 0 and 1"),
+        (lambda g: nc.group_norm_gradients(g, g, 2), ValueError, "num_groups must divide x's 3 channels"),
+        (lambda g: nc.layer_norm_gradients(g, g, 2), ValueError, "normalized_shape must be x's last axes"),
+        (lambda g: nc.local_response_norm_input(g, g, 2), ValueError, "x must have at least 3 axes"),
+    ],
+)
+def test_gradients_judge_their_arguments(call, error, message):
+    with pytest.raises(error, match=message):
+        call(noise((2, 3)))

@@ -1,6 +1,15 @@
 """Gradients: Tensors, which remember the operations that they came from, and the walk back over them."""
 
-from numconv.autograd import functional, rules_arrays, rules_conv, rules_layers, rules_moves, rules_norm, rules_pool
+from numconv.autograd import (
+    functional,
+    rules_arrays,
+    rules_conv,
+    rules_layers,
+    rules_moves,
+    rules_norm,
+    rules_pool,
+    rules_resize,
+)
 from numconv.autograd.gradcheck import gradcheck, gradgradcheck
 from numconv.autograd.gradients import backward, grad
 from numconv.autograd.modes import enable_grad, is_grad_enabled, no_grad, record, set_grad_enabled

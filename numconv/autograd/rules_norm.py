@@ -158,8 +158,7 @@ def _layer_norm_backward(x: Any, grad: Any, weight: Any, *, normalized_shape: An
     return normalisation_gradients.layer_norm_gradients(x, grad, normalized_shape, weight, eps)
 
 
-_READ = (0, 1)
-_READS = (_READ, _READ, _READ)
+_READS = ((0, 1, 2),) * 3
 operation("group_norm", _in_memory(_group_norm_forward), _either(_group_norm, "group_norm_gradients"), reads=_READS)
 operation("group_norm_gradients", _in_memory(_group_norm_backward), None)
 operation("layer_norm", by_device(_layer_norm_forward), _either(_layer_norm, "layer_norm_gradients"), reads=_READS)

@@ -14,7 +14,7 @@ from typing import Any, SupportsFloat, SupportsIndex
 import numpy as np
 
 from numconv.ops.elementwise import channels_last, movable, real
-from numconv.problem import per_axis
+from numconv.problem import integer, per_axis
 
 _AXES = {"linear": 1, "bilinear": 2, "bicubic": 2, "trilinear": 3}
 _MODES = ("nearest", "nearest-exact", "area", *_AXES)
@@ -73,34 +73,18 @@ def interpolate(
     -----
     Where a weight is 0 the element is still multiplied: NaN and infinities spread to all taps.
     """
-    if mode not in _MODES:
-        raise ValueError(f"mode must be one of {_MODES}, got {mode!r}")
-    nearest = mode.startswith("nearest")
+    nearest = _check_mode(mode)
     if nearest:
         x = movable("x", x)
         work = result = x.dtype
     else:
         x, work, result = real("x", x)
-    ndim = x.ndim - 2
-    if not 1 <= ndim <= 3 or _AXES.get(mode, ndim) != ndim:
-        axes = f"{_AXES[mode] + 2}" if mode in _AXES else "3 to 5"
-        raise ValueError(f"x must have {axes} axes in mode {mode!r}, got shape {x.shape}")
-    if align_corners is not None and mode not in _AXES:
-        raise ValueError(f"align_corners must not be given in mode {mode!r}, got {align_corners!r}")
-    if antialias and mode not in ("bilinear", "bicubic"):
-        raise ValueError(f"antialias must be used with mode 'bilinear' or 'bicubic', got {mode!r}")
-    first = 1 if channels_last(data_format, ndim) else 2
-    spatial = x.shape[first : first + ndim]
-    recompute = bool(recompute_scale_factor) or (mode == "area" and size is None)
-    sizes, factors = _sizes(spatial, size, scale_factor, recompute, least=0 if mode == "area" else 1)
-    plan = list(zip(spatial, sizes, factors, range(first, first + ndim)))
-    if not nearest and (mode != "bicubic" or antialias):
-        plan = [entry for entry in plan if entry[0] != entry[1]]  # there an axis of unchanged size is copied
+    plan = _plan("x", x.shape, size, scale_factor, mode, align_corners, recompute_scale_factor, antialias, data_format)
 
     double = work == np.float64
     y = x.astype(work, copy=False)
     with np.errstate(all="ignore"):
-        for n, out, factor, axis in sorted(plan, key=lambda entry: entry[1] / entry[0]):  # what shrinks comes first
+        for n, out, factor, axis in plan:
             if nearest:
                 y = y.take(_nearest(n, out, factor, mode == "nearest-exact", double), axis)
             elif mode == "area":
@@ -108,6 +92,90 @@ def interpolate(
             else:
                 y = _weighted(y, axis, *_taps(mode, n, out, factor, bool(align_corners), antialias, work))
         return y.astype(result, order="C", copy=np.may_share_memory(x, y))
+
+
+def interpolate_input(
+    input_size: Any,
+    grad_output: Any,
+    size: Any = None,
+    scale_factor: Any = None,
+    mode: str = "nearest",
+    align_corners: bool | None = None,
+    recompute_scale_factor: bool | None = None,
+    antialias: bool = False,
+    *,
+    data_format: str | None = None,
+) -> np.ndarray:
+    """The gradient of `interpolate` with respect to its input.
+
+    Parameters
+    ----------
+    input_size : sequence of int
+        Shape of the input of `interpolate`.
+    grad_output : array_like
+        Of the shape of its result. float16 and bfloat16 are computed in float32, integers in float64.
+    size, scale_factor, mode, align_corners, recompute_scale_factor, antialias, data_format
+        As there.
+
+    Returns
+    -------
+    ndarray, shape `input_size`
+
+    Raises
+    ------
+    ValueError
+        As `interpolate`, and if shapes do not fit.
+    TypeError
+        For bool and complex `grad_output`.
+    """
+    _check_mode(mode)
+    grad, work, result = real("grad_output", grad_output)
+    shape = tuple(integer("input_size", n, 0) for n in input_size)
+    plan = _plan(
+        "input_size", shape, size, scale_factor, mode, align_corners, recompute_scale_factor, antialias, data_format
+    )
+    given = list(shape)
+    for _, out, _, axis in plan:
+        given[axis] = out
+    if grad.shape != tuple(given):
+        raise ValueError(f"grad_output must have shape {tuple(given)}, got {grad.shape}")
+    y = grad.astype(work, copy=False)
+    with np.errstate(all="ignore"):
+        for n, out, factor, axis in reversed(plan):
+            y = _weighted(
+                y, axis, *_transposed(n, *_any_taps(mode, n, out, factor, bool(align_corners), antialias, work))
+            )
+        return y.astype(result, order="C", copy=np.may_share_memory(grad, y))
+
+
+def _check_mode(mode: str) -> bool:
+    """Whether a mode is one of the nearest."""
+    if mode not in _MODES:
+        raise ValueError(f"mode must be one of {_MODES}, got {mode!r}")
+    return mode.startswith("nearest")
+
+
+def _plan(
+    name: str, shape: tuple[int, ...], size: Any, scale_factor: Any, mode: str, align_corners: bool | None,
+    recompute_scale_factor: bool | None, antialias: bool, data_format: str | None,
+) -> list[tuple[int, int, float | None, int]]:  # fmt: skip
+    """(size before, size after, factor, axis) of each axis that changes; what shrinks comes first."""
+    ndim = len(shape) - 2
+    if not 1 <= ndim <= 3 or _AXES.get(mode, ndim) != ndim:
+        axes = f"{_AXES[mode] + 2}" if mode in _AXES else "3 to 5"
+        raise ValueError(f"{name} must have {axes} axes in mode {mode!r}, got shape {shape}")
+    if align_corners is not None and mode not in _AXES:
+        raise ValueError(f"align_corners must not be given in mode {mode!r}, got {align_corners!r}")
+    if antialias and mode not in ("bilinear", "bicubic"):
+        raise ValueError(f"antialias must be used with mode 'bilinear' or 'bicubic', got {mode!r}")
+    first = 1 if channels_last(data_format, ndim) else 2
+    spatial = shape[first : first + ndim]
+    recompute = bool(recompute_scale_factor) or (mode == "area" and size is None)
+    sizes, factors = _sizes(spatial, size, scale_factor, recompute, least=0 if mode == "area" else 1)
+    plan = list(zip(spatial, sizes, factors, range(first, first + ndim)))
+    if mode[:7] != "nearest" and (mode != "bicubic" or antialias):
+        plan = [entry for entry in plan if entry[0] != entry[1]]  # there an axis of unchanged size is copied
+    return sorted(plan, key=lambda entry: entry[1] / entry[0])
 
 
 def _sizes(
@@ -170,6 +238,32 @@ def _taps(
     return _cubic(n, place) if mode == "bicubic" else _linear(n, np.maximum(place, 0))
 
 
+def _any_taps(
+    mode: str, n: int, out: int, factor: float | None, align_corners: bool, antialias: bool, work: np.dtype
+) -> Taps:
+    """The taps of any mode."""
+    if mode.startswith("nearest"):
+        index = _nearest(n, out, factor, mode == "nearest-exact", work == np.float64)[:, None]
+        return index, np.ones(index.shape, work)
+    if mode == "area":
+        index, count = _windows(n, out)
+        return index, np.ones(index.shape, work) / count[:, None].astype(work)
+    return _taps(mode, n, out, factor, align_corners, antialias, work)
+
+
+def _transposed(n: int, index: np.ndarray, weight: np.ndarray) -> Taps:
+    """Taps of the n elements of the input on those of the result: which ones each was a tap of, and by what weight."""
+    out, tap = np.nonzero(index >= 0)
+    of = index[out, tap]
+    order = np.argsort(of, kind="stable")
+    count = np.bincount(of, minlength=n)
+    place = np.arange(len(of)) - np.repeat(np.cumsum(count) - count, count)
+    sources = np.full((n, count.max(initial=0)), -1)
+    weights = np.zeros(sources.shape, weight.dtype)
+    sources[of[order], place], weights[of[order], place] = out[order], weight[out, tap][order]
+    return sources, weights
+
+
 def _linear(n: int, place: np.ndarray) -> Taps:
     index = np.minimum(np.floor(place).astype(np.int64), n - 1)
     right = (place - index).clip(0, 1).astype(place.dtype)
@@ -210,11 +304,17 @@ def _antialiased(
 
 def _average(x: np.ndarray, axis: int, out: int) -> np.ndarray:
     """The mean of elements floor(i n / out) to ceil((i + 1) n / out)."""
-    n, position = x.shape[axis], np.arange(out)
+    index, count = _windows(x.shape[axis], out)
+    total = _weighted(x, axis, index, np.ones(index.shape, x.dtype))
+    return total / _along(count, x.ndim - axis).astype(x.dtype)
+
+
+def _windows(n: int, out: int) -> tuple[np.ndarray, np.ndarray]:
+    """(elements of each window of an average, -1 where there are fewer; how many)."""
+    position = np.arange(out)
     start, stop = position * n // max(out, 1), -(-(position + 1) * n // max(out, 1))
     index = start[:, None] + np.arange((stop - start).max(initial=1))
-    total = _weighted(x, axis, np.where(index < stop[:, None], index, -1), np.ones(index.shape, x.dtype))
-    return total / _along(stop - start, x.ndim - axis).astype(x.dtype)
+    return np.where(index < stop[:, None], index, -1), stop - start
 
 
 def _weighted(x: np.ndarray, axis: int, index: np.ndarray, weight: np.ndarray) -> np.ndarray:

@@ -89,8 +89,8 @@ def _back(
         h -= low.astype(x.dtype)
         h *= inverse
         product = grad * h
-        of_weight = np.sum(product, every, dtype=np.float64)
-        of_bias = np.sum(grad, every, dtype=np.float64)
+        of_weight: Any = np.sum(product, every, dtype=np.float64)
+        of_bias: Any = np.sum(grad, every, dtype=np.float64)
         scale = scale.astype(x.dtype)
         product *= scale
         h *= np.mean(product, axes, dtype=np.float64, keepdims=True).astype(x.dtype)

@@ -10,10 +10,20 @@ from typing import Any
 import numpy as np
 
 from numconv.ops.elementwise import channels_last, movable
-from numconv.ops.interpolation import interpolate
+from numconv.ops.interpolation import interpolate, interpolate_input
 from numconv.problem import HALF, LAST, integer, layout_of, pairs, per_axis, window_output_size
 
-__all__ = ["channel_shuffle", "fold", "interpolate", "pad", "pixel_shuffle", "pixel_unshuffle", "unfold"]
+__all__ = [
+    "channel_shuffle",
+    "fold",
+    "interpolate",
+    "interpolate_input",
+    "pad",
+    "pad_input",
+    "pixel_shuffle",
+    "pixel_unshuffle",
+    "unfold",
+]
 
 _PAD_MODES = ("constant", "reflect", "replicate", "circular")
 
@@ -47,13 +57,8 @@ def pad(x: Any, pad: Any, mode: str = "constant", value: float | None = 0) -> np
         If `pad` is not made of integers.
     """
     x = movable("x", x)
-    around = _pad_pairs(pad, x.ndim)
-    if mode not in _PAD_MODES:
-        raise ValueError(f"mode must be one of {_PAD_MODES}, got {mode!r}")
-    kept = [n + min(before, 0) + min(after, 0) for n, (before, after) in zip(x.shape, around)]
-    sizes = [n + before + after for n, (before, after) in zip(x.shape, around)]
-    if min(kept if mode == "constant" else sizes, default=0) < 0:
-        raise ValueError(f"pad must take away no more than there is, got {pad!r} for shape {x.shape}")
+    around = pad_pairs(pad, x.ndim)
+    _check_pad(x.shape, around, pad, mode)
     if mode == "constant":
         return _pad_constant(x, around, value)
     if value is not None and value != 0:
@@ -66,7 +71,69 @@ def pad(x: Any, pad: Any, mode: str = "constant", value: float | None = 0) -> np
     return padded
 
 
-def _pad_pairs(pad: Any, ndim: int) -> list[tuple[int, int]]:
+def pad_input(input_size: Any, grad_output: Any, pad: Any, mode: str = "constant") -> np.ndarray:
+    """The gradient of `pad` with respect to its input: each element's gradients are added up.
+
+    Parameters
+    ----------
+    input_size : sequence of int
+        Shape of the input of `pad`.
+    grad_output : array_like
+        Of the shape of its result; any dtype but bool.
+    pad, mode
+        As there.
+
+    Returns
+    -------
+    ndarray, shape `input_size`
+
+    Raises
+    ------
+    ValueError
+        As `pad`, and if shapes do not fit.
+    TypeError
+        For bool, and if `pad` is not made of integers.
+    """
+    grad = movable("grad_output", grad_output)
+    if grad.dtype == np.bool_:
+        raise TypeError("grad_output must be of a dtype that can be added, got bool")
+    shape = tuple(integer("input_size", n, 0) for n in input_size)
+    around = pad_pairs(pad, len(shape))
+    _check_pad(shape, around, pad, mode)
+    sizes = tuple(n + before + after for n, (before, after) in zip(shape, around))
+    if grad.shape != sizes:
+        raise ValueError(f"grad_output must have shape {sizes}, got {grad.shape}")
+    if mode == "constant":
+        return _pad_constant(grad, [(-before, -after) for before, after in around], 0)
+    y = grad.astype(np.float32 if grad.dtype.name in HALF else grad.dtype)
+    with np.errstate(all="ignore"):
+        for axis, (n, pair) in enumerate(zip(shape, around)):
+            if pair != (0, 0):
+                y = _gathered(y, axis, n, pair, _pad_source(n, pair, mode))
+        return y.astype(grad.dtype, order="C", copy=False)
+
+
+def _gathered(grad: np.ndarray, axis: int, n: int, pair: tuple[int, int], source: np.ndarray) -> np.ndarray:
+    """The sum, for each of n elements along an axis, of the gradients of the places that repeat it."""
+    gradient = np.zeros((*grad.shape[:axis], n, *grad.shape[axis + 1 :]), grad.dtype)
+    to, given = np.moveaxis(gradient, axis, 0), np.moveaxis(grad, axis, 0)
+    before, after = max(pair[0], 0), len(source) - max(pair[1], 0)
+    to[source[before:after]] = given[before:after]
+    for i in (*range(before), *range(after, len(source))):
+        to[source[i]] += given[i]
+    return gradient
+
+
+def _check_pad(shape: Sequence[int], around: Sequence[tuple[int, int]], pad: Any, mode: str) -> None:
+    if mode not in _PAD_MODES:
+        raise ValueError(f"mode must be one of {_PAD_MODES}, got {mode!r}")
+    kept = [n + min(before, 0) + min(after, 0) for n, (before, after) in zip(shape, around)]
+    sizes = [n + before + after for n, (before, after) in zip(shape, around)]
+    if min(kept if mode == "constant" else sizes, default=0) < 0:
+        raise ValueError(f"pad must take away no more than there is, got {pad!r} for shape {tuple(shape)}")
+
+
+def pad_pairs(pad: Any, ndim: int) -> list[tuple[int, int]]:
     """A (before, after) pair for each axis of the array."""
     entries = list(pad) if isinstance(pad, Iterable) and not isinstance(pad, (str, bytes)) else [pad]
     if entries and all(isinstance(e, Iterable) for e in entries):
