@@ -309,7 +309,8 @@ HOSTILE = {
     ),
     "a loop": (LOOP, "contain themselves"),
     "deep": (DEEP, "nested more than 100 deep"),
-    "a tuple for a key": ({(1, (2,)): 1}, "tuple is a key"),
+    "a tuple for a key": ({(1, (2,)): 1}, "a key of type tuple"),
+    "integers that share a hash": ({n * (2**61 - 1): 1 for n in range(20)}, "a key of type int, or too large"),
     "a truth value that is none": (
         tensor(Storage(np.array([2], np.uint8), kind="BoolStorage")),
         "neither 0 nor 1",

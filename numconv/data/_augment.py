@@ -162,23 +162,25 @@ def rotated(x: np.ndarray, angles: np.ndarray, axes: tuple[int, int] = (-2, -1))
     work = np.result_type(x.dtype, np.float32) if x.dtype.kind == "f" else np.dtype(np.float32)
     planes = np.moveaxis(x, axes, (-2, -1))
     height, width = planes.shape[-2:]
-    flat = planes.reshape(len(x), math.prod(planes.shape[1:-2]), height * width).astype(work, copy=False)
-    out = np.zeros(flat.shape, work)
-    row, column = np.arange(height)[:, None] - (height - 1) / 2, np.arange(width) - (width - 1) / 2
-    cos, sin = (values[:, None, None] for values in (np.cos(angles), np.sin(angles)))
-    # Where each element of the result comes from, in elements from the corner.
-    from_row = cos * row + sin * column + (height - 1) / 2
-    from_column = cos * column - sin * row + (width - 1) / 2
-    for row_step in (0, 1):
-        for column_step in (0, 1):
-            r, c = np.floor(from_row) + row_step, np.floor(from_column) + column_step
-            weight = (1 - np.abs(from_row - r)) * (1 - np.abs(from_column - c))
-            weight *= (r >= 0) & (r < height) & (c >= 0) & (c < width)
-            index = (r.clip(0, height - 1) * width + c.clip(0, width - 1)).astype(np.intp)
-            for n in range(len(x)):
-                out[n] += flat[n].take(index[n].ravel(), 1) * weight[n].ravel().astype(work)
-    turned = np.moveaxis(out.reshape(planes.shape), (-2, -1), axes)
-    return np.ascontiguousarray(np.rint(turned) if x.dtype.kind in "iu" else turned).astype(x.dtype, copy=False)
+    count, wide = math.prod(planes.shape[1:-2]), width + 2
+    flat = np.zeros((len(x), count, height + 2, wide), work)  # with zeros around
+    flat[..., 1:-1, 1:-1] = planes.reshape(len(x), count, height, width)
+    row = (np.arange(height) - (height - 1) / 2).astype(work)[:, None]
+    column = (np.arange(width) - (width - 1) / 2).astype(work)
+    cos, sin = (values.astype(work)[:, None, None] for values in (np.cos(angles), np.sin(angles)))
+    # Where each element of the result comes from, in rows and columns of `flat`.
+    from_row = (cos * row + sin * column + work.type((height + 1) / 2)).clip(0, height + 1)
+    from_column = (cos * column - sin * row + work.type((width + 1) / 2)).clip(0, width + 1)
+    r, c = (np.floor(place).clip(None, n) for place, n in ((from_row, height), (from_column, width)))
+    down, right = ((place - first)[:, None] for place, first in ((from_row, r), (from_column, c)))
+    plane = np.arange(len(x) * count).reshape(len(x), count, 1, 1) * ((height + 2) * wide)
+    corner = plane + (r.astype(np.intp) * wide + c.astype(np.intp))[:, None]
+    a, b, below_a, below_b = (flat.take(corner + step) for step in (0, 1, wide, wide + 1))
+    upper, lower = a + right * (b - a), below_a + right * (below_b - below_a)
+    turned = (upper + down * (lower - upper)).reshape(planes.shape)
+    if x.dtype.kind in "iu":
+        turned = np.rint(turned)
+    return np.ascontiguousarray(np.moveaxis(turned, (-2, -1), axes)).astype(x.dtype, copy=False)
 
 
 def _windows(x: np.ndarray, size: Any, padding: Any, mode: str, generator: np.random.Generator) -> np.ndarray:

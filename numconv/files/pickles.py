@@ -206,11 +206,12 @@ def _of(kind: type, value: Any) -> Any:
 
 
 def _keys(items: Iterable[Any]) -> list[Any]:
-    """Items that can be hashed: not tuples, whose hash recurs without a limit."""
+    """Items that can be hashed in no time: a tuple's hash recurs without a limit, large integers share one."""
     items = list(items)
     for item in items:
-        if not isinstance(item, _ATOMS):
-            raise TypeError(f"a {type(item).__name__} is a key or a member of a set")
+        small = item.bit_length() < 64 if isinstance(item, int) else isinstance(item, (str, bytes, float, type(None)))
+        if not small:
+            raise TypeError(f"a key of type {type(item).__name__}, or too large a one")
     return items
 
 
