@@ -503,6 +503,7 @@ def honest(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", ["w.npz", "w.safetensors", "zip.pth", "sequence.pth", "tar.pth"])
+@pytest.mark.filterwarnings("ignore:invalid escape:DeprecationWarning")  # pickletools, of damaged texts
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_damaged_files_load_or_are_refused(tmp_path, honest, name, data):
