@@ -55,3 +55,5 @@ def test_loops_multiply_and_spill_nothing(bits, tmp_path):
         assert len(multiplied) >= sums and len(multiplied) % sums == 0, (name, len(multiplied))
         stored = [line for line in loop if re.search(r"vmov\w+\s+" + register + r"\d+, -?\d*\(%r[sb]p\)", line)]
         assert not stored, (name, stored)
+        if name != "outer":  # a way past the caches for large results
+            assert "vmovntp" in assembly, name

@@ -32,15 +32,16 @@ MOST_LINES = 256  # rows of the kernel, over its planes
 ITEMS = 16  # channels are split until there are so many items
 # Of the shape, an array: lanes of a vector that are used for results and for sources, vectors of an item, blocks of
 # vectors, rows of the kernel and numbers of one's weights; address of the tile (`shapes` adds it), its positions, their
-# distance and its reach.
-RESULTS, SOURCES, VECTORS, BLOCKS, LINES, LINE, TILE, WIDTH, STRIDE, REACH = range(10)
+# distance and its reach; whether results are stored past the caches.
+RESULTS, SOURCES, VECTORS, BLOCKS, LINES, LINE, TILE, WIDTH, STRIDE, REACH, STREAMS = range(11)
 
 
 @jit.kernel
 def correlate(dtype):
     """The pass over one phase, with the tile of the shape."""
     call, address, lists = simd.call, simd.address, simd.stack(2 * MOST_LINES, "int64")
-    whole, with_residual = tiles.LAST, tiles.RESIDUAL
+    whole, with_residual, stream_bit = tiles.LAST, tiles.RESIDUAL, tiles.STREAM
+    settle, on_lines, lanes = simd.settle, layout.on_lines(dtype), simd.lanes(dtype)
 
     def body(start, stop, worker, x, packed, bias, residual, out, header, phase, lines, shape, parameter):
         listed, tile, positions, stride, line_size = lists(), shape[TILE], shape[WIDTH], shape[STRIDE], shape[LINE]
@@ -49,8 +50,10 @@ def correlate(dtype):
         x_w, source_w = header[geo.X_W], header[geo.SOURCE_W]
         out_step, more_step = header[geo.STEP_W] * header[geo.OUT_W], header[geo.STEP_W] * header[geo.RESIDUAL_W]
         deep, per_vector, from_vector, vectors = phase[geo.COUNT_D], shape[RESULTS], shape[SOURCES], shape[VECTORS]
-        residual_mode, pitch = with_residual * header[geo.HAS_RESIDUAL], shape[LINES] * line_size
+        own_mode, pitch = with_residual * header[geo.HAS_RESIDUAL], shape[LINES] * line_size
         sources_all = header[geo.S] * header[geo.GROUPS]
+        streams = shape[STREAMS] != 0 and per_vector == lanes and on_lines(out, header)
+        own_mode += stream_bit * streams
         for item in range(start, stop):
             rest, h = divmod(item, rows)
             rest, d = divmod(rest, deep)
@@ -72,7 +75,7 @@ def correlate(dtype):
             at = header[geo.X_0] + n * header[geo.X_N]
             for w in range(0, wide, positions):
                 first, here = w * stride + lines[0, 2], min(positions, wide - w)
-                mode = residual_mode
+                mode = own_mode
                 if first >= 0 and first + reach < source_w and here == positions:
                     mode |= whole
                 v = block * vectors
@@ -86,6 +89,8 @@ def correlate(dtype):
                         channels - c, here, more_step, mode, min(vectors, -(-channels // per_vector) - v),
                     ),
                 )  # fmt: skip
+        if streams:
+            settle()
 
     return body
 
@@ -148,7 +153,7 @@ def phases(problem: ConvProblem) -> tuple[Phase, ...]:
         shape = [
             groups * swept.result_channels, groups * swept.source_channels, of_item, blocks, len(lines),
             across * swept.source_channels * lanes, 0, positions, stride,
-            (positions - 1) * stride + (across - 1) * dilation,
+            (positions - 1) * stride + (across - 1) * dilation, layout.streams(problem),
         ]  # fmt: skip
         found.append(
             Phase(

@@ -37,8 +37,9 @@ ROWS_OF_SET = 9
 # Of the blocking, an array: tiles of positions and channels in a block, blocks of positions, taps and channels that
 # are summed at a time, numbers in a tile's record, then each phase's first block.
 POSITION_TILES, CHANNEL_TILES, POSITION_BLOCKS, TAPS, PIECE, RECORD, FIRST_BLOCK = range(7)
-# Of the shape, an array: addresses of the tile and of the one that turns results, rows and vectors, whether it stores.
-TILE, TURNED, ROWS_OF_TILE, VECTORS_OF_TILE, STORES = range(5)
+# Of the shape, an array: addresses of the tile and of the one that turns results, rows and vectors, whether it stores
+# and past the caches.
+TILE, TURNED, ROWS_OF_TILE, VECTORS_OF_TILE, STORES, STREAMS = range(6)
 
 
 @jit.function
@@ -127,6 +128,7 @@ def multiply(dtype, half):
     call, address, prefetch = simd.call, simd.address, simd.prefetch
     listed_rows, listed_taps, store = list_rows(), list_taps(size), layout.store_turned(dtype, half)
     tile_first, last, residual_bit, tap_record = tiles.FIRST, tiles.LAST, tiles.RESIDUAL, tiles.TAP
+    stream_bit, settle, on_lines = tiles.STREAM, simd.settle, layout.on_lines(dtype)
 
     def body(
         start, stop, worker, x, packed, bias, residual, out, sums, tables, zeros, header, phases, taps, blocking,
@@ -144,6 +146,8 @@ def multiply(dtype, half):
         table, total = worker * position_tiles * (record + 1), worker * position_tiles * channel_tiles * area
         counts_at = table + position_tiles * record
         with_residual = residual_bit * header[geo.HAS_RESIDUAL]
+        streams = shape[STREAMS] != 0 and channels % width == 0 and on_lines(out, header)
+        tile_last += stream_bit * streams
         for item in range(start, stop):
             rest, block = divmod(item, blocking[POSITION_BLOCKS])
             rest, g = divmod(rest, groups)
@@ -247,6 +251,8 @@ def multiply(dtype, half):
                                 parameter, to, more, out_w, more_w,
                             )  # fmt: skip
                         r += run
+        if streams:
+            settle()
 
     return body
 
@@ -384,7 +390,9 @@ def shapes(problem: ConvProblem) -> tuple[np.ndarray, np.ndarray]:
 
     def shape(activation: str, stores: bool) -> np.ndarray:
         tile = tiles.address(tiles.indirect, 12, *numbers, activation)
-        return np.array([tile, layout.turned_tile(problem), cut.rows, cut.vectors, stores], np.int64)
+        return np.array(
+            [tile, layout.turned_tile(problem), cut.rows, cut.vectors, stores, layout.streams(problem)], np.int64
+        )
 
     apart = shape("", False)
     return apart, shape(layout.activation_of(problem), True) if layout.fuses(problem) else apart

@@ -100,9 +100,7 @@ def _chunk(context: Any, module: Any, shared: Any, kinds: Sequence[Any]) -> Any:
     with cgutils.for_range(builder, builder.load(dims)) as part, cgutils.for_range(builder, workers) as turn:
         worker = builder.add(first, part.index)
         share = builder.srem(builder.add(worker, turn.index), workers)
-        low, high = (
-            builder.sdiv(builder.mul(builder.add(share, number(k)), items), workers) for k in range(2)
-        )
+        low, high = (builder.sdiv(builder.mul(builder.add(share, number(k)), items), workers) for k in range(2))
         counter = builder.gep(counters, [builder.mul(share, number(LINE))])
         with cgutils.for_range(builder, number(PIECES)) as attempt:
             del attempt  # no share has more pieces than that

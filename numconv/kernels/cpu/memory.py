@@ -111,13 +111,18 @@ class Pool:
     def _renew(self) -> None:
         self._lock = threading.Lock()  # another thread of the parent may have held it
 
-    def borrow(self, size: int, most: float = math.inf) -> np.ndarray:
-        """At least `size` bytes: the smallest idle piece of that many and at most `most`, or a new one."""
+    def borrow(self, size: int, most: int = 0) -> np.ndarray:
+        """At least `size` bytes: the smallest idle piece of that many and at most `most`, or a new one.
+
+        Without `most`, workspace leaves pieces of more than twice its size and a megabyte to results: it would take the
+        one that a result came back in, and each call would map new memory for the next, 13 ms in place of 3 for 65 MB.
+        """
         if size <= SMALL:
             try:
                 return self._small.pop()
             except IndexError:
                 return _piece(SMALL)
+        most = most or 2 * size + LARGE
         with self._lock:
             best = -1
             for i, piece in enumerate(self._idle):

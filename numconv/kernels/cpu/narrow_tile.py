@@ -8,7 +8,7 @@ import numpy as np
 from llvmlite import ir
 
 from numconv.kernels.cpu import jit, simd
-from numconv.kernels.cpu.tiles import LAST, RESIDUAL, body
+from numconv.kernels.cpu.tiles import LAST, RESIDUAL, STREAM, body
 
 
 def narrow_tile(
@@ -22,8 +22,9 @@ def narrow_tile(
     which the first seven are addresses: line k < count of the kernel reads the source's row at x[lines[2 k]:], whose
     columns are `step` apart and there in low <= column < past, with the vectors of taps and sources at
     w[lines[2 k + 1]:]. The results of the first `here` positions become activation(sum + bias (+ residual)) in rows of
-    `out` that are `out_step` apart. With LAST in `mode` every column and position is there. That is done for `vectors`
-    vectors side by side, whose weights are `pitch` apart, as far as there are channels left.
+    `out` that are `out_step` apart. With LAST in `mode` every column and position is there; with STREAM whole vectors
+    lie on multiples of their size and are stored past the caches. That is done for `vectors` vectors side by side,
+    whose weights are `pitch` apart, as far as there are channels left.
     """
     columns = sorted({p * stride + k * dilation for p in range(positions) for k in range(taps)})
 
@@ -37,8 +38,10 @@ def narrow_tile(
         )
         count, step, low, past, sources_left, pitch, out_step, results_left, here, more_step, mode, vectors = values[7:]
         slope = simd.splat(builder, vector, builder.load(slope_at))
-        everywhere = builder.icmp_signed("!=", builder.and_(mode, i64(LAST)), i64(0))
-        with_residual = builder.icmp_signed("!=", builder.and_(mode, i64(RESIDUAL)), i64(0))
+        everywhere, with_residual, streamed = (
+            builder.icmp_signed("!=", builder.and_(mode, i64(bit)), i64(0)) for bit in (LAST, RESIDUAL, STREAM)
+        )
+        of_groups = ir.Constant(ir.VectorType(ir.IntType(1), n), [j < groups * sources for j in range(n)])
 
         def sums_over_lines(x_at: Any, w_at: Any, masks: Any) -> list[Any]:
             """A loop over the kernel's lines with the sums in registers."""
@@ -60,8 +63,10 @@ def narrow_tile(
                 place = simd.at_offset(builder, row, builder.mul(step, i64(column)), vector)
                 if masks:
                     source = simd.masked_load(builder, place, masks[index], zero, size)
-                else:
+                elif groups * sources == n:
                     source = builder.load(place, align=size)
+                else:
+                    source = simd.masked_load(builder, place, of_groups, zero, size)
                 for s in range(sources):
                     order = [j // results * sources + s if j < groups * results else 0 for j in range(n)]
                     indices = ir.Constant(ir.VectorType(ir.IntType(32), n), order)
@@ -83,8 +88,9 @@ def narrow_tile(
                     each.add_incoming(new, loop)
             return found
 
-        blocks = [builder.append_basic_block(name) for name in ("vector", "whole", "more", "plain", "edge", "next")]
-        vector_loop, whole, more, plain, edge, following = blocks
+        names = "vector", "whole", "more", "plain", "stream", "cached", "edge", "next"
+        blocks = [builder.append_basic_block(name) for name in names]
+        vector_loop, whole, more, plain, stream, cached, edge, following = blocks
         done, start = builder.append_basic_block("done"), builder.block
         builder.cbranch(builder.icmp_signed(">", vectors, i64(0)), vector_loop, done)
         builder.position_at_end(vector_loop)
@@ -93,8 +99,10 @@ def narrow_tile(
         left, left_in = builder.sub(results_left, results_at), builder.sub(sources_left, sources_at)
         x_at, w_at = builder.gep(x_0, [sources_at]), builder.gep(w_0, [builder.mul(v, pitch)])
         out_at, bias_at, more_at = (builder.gep(pointer, [results_at]) for pointer in (out_0, bias_0, more_0))
-        # Whole vectors of results, read from whole vectors of the source, need no masks.
-        enough = [builder.icmp_signed(">=", number, i64(n)) for number in (left, left_in)]
+        # Whole vectors of results, whose groups' sources are all there, need no masks of their own.
+        enough = [
+            builder.icmp_signed(">=", number, i64(lanes)) for number, lanes in ((left, n), (left_in, groups * sources))
+        ]
         fits = groups * results == n
         builder.cbranch(
             builder.and_(everywhere, builder.and_(*enough)) if fits else ir.Constant(ir.IntType(1), 0), whole, edge
@@ -120,10 +128,15 @@ def narrow_tile(
         for phi, total, extra in zip(joined, totals, extended):
             phi.add_incoming(total, before)
             phi.add_incoming(extra, more)
-        for p, total in enumerate(joined):
-            builder.store(
-                simd.activated(builder, activation, slope, total), at_position(out_at, out_step, p), align=size
-            )
+        values = [simd.activated(builder, activation, slope, total) for total in joined]
+        builder.cbranch(streamed, stream, cached)
+        builder.position_at_end(stream)
+        for p, value in enumerate(values):
+            simd.stream(builder, value, at_position(out_at, out_step, p))
+        builder.branch(following)
+        builder.position_at_end(cached)
+        for p, value in enumerate(values):
+            builder.store(value, at_position(out_at, out_step, p), align=size)
         builder.branch(following)
 
         builder.position_at_end(edge)

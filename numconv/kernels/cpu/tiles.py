@@ -17,7 +17,7 @@ from llvmlite import ir
 
 from numconv.kernels.cpu import jit, simd
 
-FIRST, LAST, RESIDUAL = 1, 2, 4  # bits of a tile's `mode`
+FIRST, LAST, RESIDUAL, STREAM = 1, 2, 4, 8  # bits of a tile's `mode`
 TAP = 3  # numbers that a tile is told of a tap
 AHEAD = 64  # steps by which weights are asked for in advance: 8 KB; 2 to 6 KB and 20 KB are slower from the third level
 
@@ -35,7 +35,7 @@ def indirect_tile(rows: int, vectors: int, dtype: str, activation: str) -> Any:
     addresses is, and how many bytes beyond them its rows lie. Unless `mode` has FIRST, the sums so far are added. With
     LAST the result's rows from channel `at` on become
     activation(sum + bias (+ residual where `mode` has RESIDUAL)) in their first `some` lanes; without it the sums are
-    stored. `bias` is that of channel `at`.
+    stored. `bias` is that of channel `at`. With STREAM all lanes are stored, on whole cache lines, past the caches.
     """
 
     def generate(builder: Any, values: list[Any]) -> None:
@@ -158,8 +158,16 @@ def indirect_tile(rows: int, vectors: int, dtype: str, activation: str) -> Any:
 
         totals = choose(True, add_residual, RESIDUAL, totals)
         slope = simd.splat(builder, vector, builder.load(slope_at))
-        for (r, v), total in zip(grid, totals):
-            value = simd.activated(builder, activation, slope, total)
+        values = [simd.activated(builder, activation, slope, total) for total in totals]
+        streamed, cached = (builder.append_basic_block(name) for name in ("streamed", "cached"))
+        is_streamed = builder.icmp_signed("!=", builder.and_(mode, number(STREAM)), number(0))
+        builder.cbranch(is_streamed, streamed, cached)
+        builder.position_at_end(streamed)
+        for (r, v), value in zip(grid, values):
+            simd.stream(builder, value, row_at(r, v))
+        builder.branch(end)
+        builder.position_at_end(cached)
+        for (r, v), value in zip(grid, values):
             simd.masked_store(builder, value, row_at(r, v), masks[v], size)
         builder.branch(end)
         builder.position_at_end(end)
