@@ -301,6 +301,24 @@ def prefetch(typing: Any, place: Any) -> Any:
     return types.void(types.intp), generate
 
 
+def stream(builder: Any, value: Any, place: Any) -> None:
+    """Store a vector, on a multiple of its size, without bringing its line into the caches first."""
+    bits = value.type.count * (32 if isinstance(value.type.element, ir.FloatType) else 64)
+    hint = builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)])
+    builder.store(value, place, align=bits // 8).set_metadata("nontemporal", hint)
+
+
+@intrinsic
+def settle(typing: Any) -> Any:
+    """Wait until what was streamed is in memory, before other threads are told of it."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        builder.fence("seq_cst")
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
 @intrinsic
 def address(typing: Any, array: Any, i: Any) -> Any:
     """The address of array[i]."""
