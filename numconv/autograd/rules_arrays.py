@@ -51,10 +51,10 @@ def pow_rule(grad, output, inputs, attributes, needs):
     def base():
         if not hasattr(b, "shape"):
             return grad * (b * a ** (b - 1)) if b else grad * 0.0
-        return grad * apply("where", b == 0, 0.0, b * a ** (b - 1))
+        return grad * b * a ** apply("where", b == 0, 1.0, b - 1)  # 0 where b is, whatever a
 
     def exponent():
-        return grad * apply("where", output == 0, 0.0, output * apply("log", a))
+        return grad * output * apply("log", apply("where", output == 0, 1.0, a))
 
     return both(base, exponent, inputs, needs)
 

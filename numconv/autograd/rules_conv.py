@@ -14,6 +14,7 @@ from typing import Any
 
 from numconv.algorithm import algorithms
 from numconv.autograd.functional_conv import conv_input, conv_weight
+from numconv.autograd.layout import laid_like
 from numconv.autograd.operations import operation
 from numconv.autograd.tape import apply
 from numconv.ops import convolution
@@ -81,6 +82,7 @@ def bias_gradient(grad: Any, ndim: int, data_format: str | None) -> Any:
 def conv_rule(grad, output, inputs, attributes, needs):
     x, weight, *_ = inputs
     ndim = _like(weight)
+    grad = laid_like(grad, x, ndim, attributes["data_format"])
     dx = dw = db = None
     if needs[0]:
         dx = conv_input(ndim, x.shape, weight, grad, **_options(f"conv{ndim}d_input", attributes))
@@ -94,6 +96,7 @@ def conv_rule(grad, output, inputs, attributes, needs):
 def conv_transpose_rule(grad, output, inputs, attributes, needs):
     x, weight, *_ = inputs
     ndim = _like(weight)
+    grad = laid_like(grad, x, ndim, attributes["data_format"])
     dx = dw = db = None
     whole, padding = _without_excess(grad, x, weight, ndim, attributes)
     if needs[0]:

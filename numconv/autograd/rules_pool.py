@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from numconv.autograd.layout import laid_like
 from numconv.autograd.operations import operation
 from numconv.autograd.tape import apply
 from numconv.ops import arrays, pooling, pooling_gradients
@@ -42,15 +43,16 @@ def _backward(run: Any, ndim: int) -> Any:
     return forward
 
 
-def _max_rules(name: str, kind: str) -> tuple[Any, Any]:
+def _max_rules(name: str, ndim: int) -> tuple[Any, Any]:
     def pool_rule(grad, output, inputs, attributes, needs):
-        options = {"input_size": inputs[0].shape, "data_format": attributes["data_format"]}
-        return (apply(f"{name}_input", grad, output[1], **options),)
+        x, data_format = inputs[0], attributes["data_format"]
+        grad = laid_like(grad, x, ndim, data_format)
+        return (apply(f"{name}_input", grad, output[1], input_size=x.shape, data_format=data_format),)
 
     def gradient_rule(grad, output, inputs, attributes, needs):
         given, indices = inputs
         options = {"input_size": given.shape, "data_format": attributes["data_format"]}
-        taken = apply(f"max_unpool{kind}_input", grad, indices.clamp(min=0), **options)
+        taken = apply(f"max_unpool{ndim}d_input", grad, indices.clamp(min=0), **options)
         return taken * (indices >= 0), None  # -1 is no position
 
     return pool_rule, gradient_rule
@@ -74,7 +76,9 @@ def _linear_rules(name: str) -> tuple[Any, Any]:
     """Rules of a pooling that sums, and of its gradient."""
 
     def pool_rule(grad, output, inputs, attributes, needs):
-        return (apply(f"{name}_input", grad, input_size=inputs[0].shape, **attributes),)
+        x = inputs[0]
+        grad = laid_like(grad, x, x.ndim - 2, attributes["data_format"])
+        return (apply(f"{name}_input", grad, input_size=x.shape, **attributes),)
 
     def gradient_rule(grad, output, inputs, attributes, needs):
         return (apply(name, grad, **_without(attributes, "input_size")),)
@@ -86,8 +90,9 @@ def _adaptive_rules(name: str, ndim: int) -> tuple[Any, Any]:
     """The same of an adaptive average, whose gradient finds the output's size in what it is given."""
 
     def pool_rule(grad, output, inputs, attributes, needs):
-        options = _without(attributes, "output_size")
-        return (apply(f"{name}_input", grad, input_size=inputs[0].shape, **options),)
+        x, options = inputs[0], _without(attributes, "output_size")
+        grad = laid_like(grad, x, ndim, attributes["data_format"])
+        return (apply(f"{name}_input", grad, input_size=x.shape, **options),)
 
     def gradient_rule(grad, output, inputs, attributes, needs):
         size = inputs[0].shape[_spatial(ndim, attributes)]
@@ -164,7 +169,7 @@ def _add(name: str, ndim: int, rules: tuple[Any, Any], reads: Any = ((),), gradi
 for _ndim in (1, 2, 3):
     _kind = f"{_ndim}d"
     for _name in (f"max_pool{_kind}", f"adaptive_max_pool{_kind}"):
-        _add(_name, _ndim, _max_rules(_name, _kind), gradient_reads=((1,),))
+        _add(_name, _ndim, _max_rules(_name, _ndim), gradient_reads=((1,),))
     for _name in (f"avg_pool{_kind}", f"weighted_avg_pool{_kind}"):
         _add(_name, _ndim, _linear_rules(_name))
     _add(f"adaptive_avg_pool{_kind}", _ndim, _adaptive_rules(f"adaptive_avg_pool{_kind}", _ndim))

@@ -13,7 +13,7 @@ import numpy as np
 
 from numconv.kernels.cpu.memory import LARGE, empty
 from numconv.ops.device import by_device
-from numconv.ops.layouts import channels_last
+from numconv.ops.layouts import channels_last, counted_first, counted_last
 
 Axes = int | tuple[int, ...] | None
 
@@ -70,9 +70,11 @@ def contiguous(x: Any, *, last: bool) -> Any:
     """The same elements in memory as they are counted, or with the channels (axis 1) last."""
     if not last:
         return np.ascontiguousarray(x).reshape(x.shape)
-    order = (0, *range(2, x.ndim), 1)
-    back = (0, x.ndim - 1, *range(1, x.ndim - 1))
-    return np.ascontiguousarray(x.transpose(order)).transpose(back)
+    spatial = x.ndim - 2
+    whole = counted_last(x, spatial)
+    if whole.flags.c_contiguous and channels_last(x, spatial):
+        return x
+    return counted_first(np.array(whole, order="C"), spatial)
 
 
 # --- arithmetic
