@@ -155,6 +155,11 @@ def test_numbers_of_python():
 # --- convolutions
 
 
+def plain(case):
+    """Whether a case is one of many sizes, or large: second derivatives are made of the same operations."""
+    return bool({"tail", "large"} & case.tags)
+
+
 def operands(case):
     x, weight, bias = arrays(case, np.float64)
     return Tensor(x, requires_grad=True), Tensor(weight, requires_grad=True), Tensor(bias, requires_grad=True)
@@ -170,8 +175,9 @@ def test_convolutions(case):
 
     inputs = operands(case)
     gradcheck(f, inputs, fast_mode=True)
-    if "large" not in case.tags:
-        gradgradcheck(f, inputs, fast_mode=True)
+    if plain(case):
+        return
+    gradgradcheck(f, inputs, fast_mode=True)
     if ndim == 2 and case.n:
         x, *rest = inputs
         of_last = (last(x), *rest)
@@ -308,7 +314,7 @@ def test_poolings(case):
     x = Tensor(arrays(case, np.float64)[0], requires_grad=True)
     for pool in pools(case):
         gradcheck(pool, x, fast_mode=True)
-        if "large" not in case.tags:
+        if not plain(case):
             gradgradcheck(pool, x, fast_mode=True)
 
 
