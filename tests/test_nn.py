@@ -427,3 +427,30 @@ def test_summary_of_a_shared_layer_and_of_what_sees_everything():
     assert [row.parameters for row in summary.rows] == [10, 0, 0] and summary.parameters == 10
     assert [row.field for row in summary.rows[:2]] == [(3, 3), (5, 5)]
     assert str(summary).count("all") == 1
+
+
+# --- gradients between backward and step
+
+
+@pytest.mark.parametrize("order", [1, 2, np.inf])
+def test_gradients_are_clipped_to_a_norm(order):
+    a, b, c = (nn.Parameter(np.ones(3)) for _ in range(3))
+    values = np.array([3.0, -4.0, 0.0]), np.array([0.0, 12.0, 1.0])
+    for p, value in zip((a, b), values):
+        p.grad = Tensor(value.copy())
+    norm = np.linalg.norm(np.concatenate(values), order)
+    assert nn.utils.clip_grad_norm_([a, b, c], 1e3, order) == pytest.approx(norm)
+    assert_array_equal(a.grad.numpy(), values[0])
+    nn.utils.clip_grad_norm_([a, b, c], 2.0, order)
+    assert_allclose(b.grad.numpy(), values[1] * 2 / norm, rtol=1e-6)
+    assert c.grad is None
+    a.grad.data[0] = np.nan
+    with pytest.raises(RuntimeError, match="nan"):
+        nn.utils.clip_grad_norm_(a, 1.0, order, error_if_nonfinite=True)
+
+
+def test_gradients_are_clipped_to_a_value():
+    p = nn.Parameter(np.zeros(3))
+    p.grad = Tensor(np.array([-3.0, 0.1, 2.0]))
+    nn.utils.clip_grad_value_(p, 0.5)
+    assert_array_equal(p.grad.numpy(), [-0.5, 0.1, 0.5])

@@ -114,9 +114,9 @@ class Sequential(_Numbered):
 class ModuleList(_Numbered):
     """A list of modules, whose parameters count. It computes nothing."""
 
-    def __init__(self, modules: Iterable[Module] = ()) -> None:
+    def __init__(self, modules: Iterable[Module] | None = None) -> None:
         super().__init__()
-        self.extend(modules)
+        self.extend(modules or ())
 
     def _of(self, items: list[tuple[str, Module]]) -> ModuleList:
         return ModuleList(module for _, module in items)
@@ -134,9 +134,9 @@ class ModuleList(_Numbered):
 class ModuleDict(Module):
     """Modules by name, whose parameters count. It computes nothing."""
 
-    def __init__(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]] = ()) -> None:
+    def __init__(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]] | None = None) -> None:
         super().__init__()
-        self.update(modules)
+        self.update(modules or ())
 
     def __getitem__(self, key: str) -> Module:
         return self._modules[key]

@@ -22,7 +22,7 @@ from numconv.problem import HALF
 @by_device
 def state_like(param: np.ndarray) -> np.ndarray:
     """Zeros to keep numbers of earlier steps in: of the parameter's shape, in the dtype that steps are computed in."""
-    return np.zeros(param.shape, _work(param))
+    return np.zeros(param.shape, _work(param.dtype))
 
 
 @by_device
@@ -162,7 +162,7 @@ def rmsprop(
 def norm(arrays: Sequence[np.ndarray], norm_type: float = 2.0) -> float:
     """The norm of all elements of some arrays taken as one vector, summed in float64; inf is the largest magnitude."""
     if norm_type == 2:
-        return math.sqrt(sum(_kernels().sum_of_squares(_flat(a, _work(a))) for a in arrays))
+        return math.sqrt(sum(_kernels().sum_of_squares(_flat(a, _work(a.dtype))) for a in arrays))
     if norm_type == math.inf:
         return float(max((np.max(np.abs(a)) for a in arrays if a.size), default=0.0))
     total = sum(float(np.sum(np.abs(a).astype(np.float64) ** norm_type)) for a in arrays)
@@ -197,17 +197,20 @@ def _none(dtype: np.dtype) -> np.ndarray:
     return np.zeros(1, dtype)
 
 
-def _work(param: np.ndarray) -> np.dtype:
-    """The dtype that steps of a parameter are computed in."""
-    if param.dtype.name in HALF:
+@functools.cache
+def _work(dtype: np.dtype) -> np.dtype:
+    """The dtype that steps of parameters of a dtype are computed in."""
+    if dtype.name in HALF:
         return np.dtype(np.float32)
-    if param.dtype not in (np.float32, np.float64):
-        raise TypeError(f"param must be of a real float dtype, got {param.dtype}")
-    return param.dtype
+    if dtype not in (np.float32, np.float64):
+        raise TypeError(f"param must be of a real float dtype, got {dtype}")
+    return dtype
 
 
 def _flat(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """The elements in their order, for reading."""
+    if array.dtype == dtype and array.flags.carray:
+        return array.reshape(-1)
     return flat(native(array.astype(dtype, order="C", copy=False)))[0]
 
 
@@ -218,7 +221,7 @@ def _step(
     states: tuple[np.ndarray | None, ...],
     numbers: tuple[float, ...],
 ) -> None:
-    dtype = _work(param)
+    dtype = _work(param.dtype)
     for name, array in (("grad", grad), *(("state", state) for state in states if state is not None)):
         if array.shape != param.shape:
             raise ValueError(f"{name} must have the parameter's shape {param.shape}, got {array.shape}")

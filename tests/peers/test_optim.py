@@ -47,7 +47,7 @@ def set_gradients(ours, theirs, step):
         p.grad, q.grad = Tensor(value.copy()), torch.tensor(value)
 
 
-@pytest.mark.parametrize(("name", "options"), OPTIMISERS, ids=lambda v: str(v))
+@pytest.mark.parametrize(("name", "options"), OPTIMISERS, ids=str)
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 2e-6), ("float64", 1e-13)])
 def test_steps(name, options, dtype, tolerance):
     ours, theirs = both(dtype)
@@ -60,7 +60,7 @@ def test_steps(name, options, dtype, tolerance):
         assert_allclose(p.numpy(), q.detach().numpy(), rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.parametrize(("name", "options"), OPTIMISERS, ids=lambda v: str(v))
+@pytest.mark.parametrize(("name", "options"), OPTIMISERS, ids=str)
 def test_pytorchs_state_is_taken(name, options):
     ours, theirs = both("float64")
     a, b = getattr(optim, name)(ours, lr=9.0), getattr(torch.optim, name)(theirs, **options)
