@@ -39,6 +39,9 @@ from numconv.ops.batch_norm import (
     batch_norm,
     batch_norm_gradients,
 )
+from numconv.ops.channels import (
+    channel_sum,
+)
 from numconv.ops.choice import (
     explain,
     tune,
@@ -76,6 +79,8 @@ from numconv.ops.filtering import (
 )
 from numconv.ops.linear import (
     linear,
+    linear_input,
+    linear_weight,
 )
 from numconv.ops.loss import (
     binary_cross_entropy_with_logits,
@@ -220,6 +225,7 @@ __all__ = [
     "binary_cross_entropy_with_logits",
     "binary_cross_entropy_with_logits_input",
     "channel_shuffle",
+    "channel_sum",
     "conv1d",
     "conv1d_input",
     "conv1d_weight",
@@ -275,6 +281,8 @@ __all__ = [
     "leaky_relu",
     "leaky_relu_input",
     "linear",
+    "linear_input",
+    "linear_weight",
     "local_response_norm",
     "local_response_norm_input",
     "log_softmax",

@@ -280,6 +280,48 @@ def test_dropout():
     assert not nc.dropout_input(np.zeros_like(mask), np.full_like(x, np.inf), 1.0).any()
 
 
+@pytest.mark.parametrize("lead", [(), (3,), (2, 3)])
+@pytest.mark.parametrize("outs", [(), (4,)])
+def test_linear(lead, outs):
+    x, weight = noise((*lead, 5)), noise((*outs, 5), 1)
+    grad = noise((*lead, *outs), 2)
+    check(lambda x: nc.linear(x, weight), x, grad, nc.linear_input(weight, grad))
+    check(lambda weight: nc.linear(x, weight), weight, grad, nc.linear_weight(x, grad))
+    for dtype in (np.float32, np.float16):
+        narrow = nc.linear_weight(x.astype(dtype), grad.astype(dtype))
+        assert narrow.dtype == dtype
+        assert_allclose(narrow.astype(float), nc.linear_weight(x, grad), rtol=0.02, atol=0.1)
+
+
+def test_linear_gradients_of_nothing():
+    assert_array_equal(nc.linear_weight(np.ones((0, 5)), np.ones((0, 4))), np.zeros((4, 5)))
+    assert nc.linear_input(np.ones((4, 5)), np.ones((0, 4))).shape == (0, 5)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16, np.int16])
+@pytest.mark.parametrize("shape, axis", [((7, 3), 1), ((2, 3, 40, 50), 1), ((3, 4, 5), 0), ((9, 8, 3), -1), ((3,), 0)])
+def test_channel_sum(shape, axis, dtype):
+    x = noise(shape).astype(dtype)
+    got = nc.channel_sum(x, axis)
+    assert got.dtype == (np.float64 if dtype == np.int16 else dtype)
+    expected = np.moveaxis(x, axis, 0).reshape(shape[axis], -1).sum(1, np.float64)
+    assert_allclose(got.astype(float), expected, rtol=1e-3 if dtype == np.float16 else 1e-6, atol=1e-12)
+    assert_array_equal(nc.channel_sum(np.zeros((0, 3, 4), np.float32)), np.zeros(3))
+
+
+def test_channel_sum_in_many_pieces(threads, always_parallel):
+    for shape, axis in (((3, 2, 70_000), 1), ((70_000, 3), 1), ((2, 40, 50, 60), -1)):
+        x = noise(shape, 0, np.float32)
+        results = []
+        for n in (1, 2, 3):
+            threads(n)
+            results.append(nc.channel_sum(x, axis))
+        assert_array_equal(results[0], results[1])
+        assert_array_equal(results[0], results[2])
+        others = tuple(i for i in range(x.ndim) if i != axis % x.ndim)
+        assert_allclose(results[0], x.sum(others, dtype=float), rtol=1e-6)
+
+
 NORM_GRADIENTS = {
     "group_norm": lambda x, g: nc.group_norm_gradients(x, g, 2),
     "layer_norm": lambda x, g: nc.layer_norm_gradients(x, g, x.shape[-1]),
@@ -361,6 +403,14 @@ def test_interpolate(shape, mode, options):
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
+        (
+            lambda g: nc.linear_input(np.ones((3, 4)), g[0, 0]),
+            ValueError,
+            "grad_output must have a last axis of weight's",
+        ),
+        (lambda g: nc.linear_input(np.ones((2, 4)), g), ValueError, r"a last axis of weight's 2, got \(2, 3\)"),
+        (lambda g: nc.linear_weight(np.ones((3, 4)), g), ValueError, r"leading axes of x, \(3,\), got \(2, 3\)"),
+        (lambda g: nc.channel_sum(g, 2), ValueError, r"axis must be an axis of x, got 2 for shape \(2, 3\)"),
         (lambda g: nc.pad_input((2, 3), g, (1, 1)), ValueError, r"grad_output must have shape \(2, 5\), got \(2, 3\)"),
         (lambda g: nc.pad_input((2, 3), g, (1, 1), "mirror"), ValueError, "mode must be one of"),
         (lambda g: nc.pad_input((2, 1), g, (1, 1), "reflect"), ValueError, "pad must be at most 0"),

@@ -5,7 +5,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import numconv as nc
-from numconv.autograd import Tensor, gradcheck, gradgradcheck
+from numconv.autograd import Tensor, apply, gradcheck, gradgradcheck
 from numconv.autograd import functional as F
 
 ACTIVATIONS = {
@@ -76,6 +76,31 @@ def test_norms_without_parameters(name):
     rest = (2,) if name == "group_norm" else (None, None, None, None, True)
     assert gradcheck(call, (x, *rest))
     assert gradgradcheck(call, (x, *rest), fast_mode=True)
+
+
+@pytest.mark.parametrize("outs", [(), (4,)])
+def test_linear(outs):
+    inputs = tensor(2, 3, 5), tensor(*outs, 5, seed=1), tensor(*outs, seed=2)
+    assert gradcheck(F.linear, inputs)
+    assert gradgradcheck(F.linear, inputs, fast_mode=True)
+    assert gradcheck(F.linear, (inputs[0], inputs[1].data))
+
+
+@pytest.mark.parametrize("axis", [0, 1, -1])
+def test_channel_sum(axis):
+    x = tensor(2, 3, 4)
+    assert gradcheck(lambda x: apply("channel_sum", x, axis=axis), x)
+    turned = Tensor(tensor(2, 5, 6, 3).data.transpose(0, 3, 1, 2))
+    assert_allclose(apply("channel_sum", turned, axis=1).data, turned.data.sum((0, 2, 3)), rtol=1e-12)
+
+
+def test_large_sums_of_tensors_keep_the_layout():
+    a, b = tensor(4, 3, 200, 300, dtype=np.float32), tensor(4, 3, 200, 300, seed=1, dtype=np.float32)
+    assert_array_equal((a + b).data, a.data + b.data)
+    last = [np.ascontiguousarray(t.data.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2) for t in (a, b)]
+    total = (Tensor(last[0]) + Tensor(last[1])).data
+    assert total.strides == last[0].strides
+    assert_array_equal(total, a.data + b.data)
 
 
 def test_batch_norm_changes_running_statistics():

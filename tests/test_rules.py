@@ -525,10 +525,10 @@ def on_device(function):
 @pytest.fixture
 def device(monkeypatch):
     from numconv.ops import arrays as entries
-    from numconv.ops import device, indexing
+    from numconv.ops import channels, device, indexing
 
     monkeypatch.setitem(device._tables, Foreign, {})
-    for module in (entries, indexing):
+    for module in (entries, indexing, channels):
         for name, function in vars(module).items():
             if hasattr(function, "__wrapped__"):
                 device.table(Foreign)[name] = on_device(function.__wrapped__)

@@ -1,4 +1,4 @@
-"""Activations, softmax, normalisation, dropout, padding and resizing of Tensors, as torch.nn.functional has them."""
+"""Linear layers, activations, normalisation, dropout and resizing of Tensors, as torch.nn.functional has them."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ __all__ = [
     "interpolate",
     "layer_norm",
     "leaky_relu",
+    "linear",
     "local_response_norm",
     "log_softmax",
     "pad",
@@ -89,10 +90,15 @@ def log_softmax(x: Any, dim: int = -1) -> Tensor:
 def dropout(x: Any, p: float = 0.5, training: bool = True, *, rng: np.random.Generator | None = None) -> Tensor:
     """As `numconv.dropout`; x itself where nothing is to be dropped."""
     if training and p != 0:
-        return apply("dropout", x, p=p, rng=rng)
+        return apply("dropout", x, p=p, rng=rng)[0]
     if not 0 <= p <= 1:
         raise ValueError(f"p must be between 0 and 1, got {p!r}")
     return tensor(x)
+
+
+def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
+    """x @ weight.T + bias over the last axis of x."""
+    return apply("linear", x, weight, bias)
 
 
 def batch_norm(

@@ -75,8 +75,7 @@ def _like(value: Any) -> int:
 
 def bias_gradient(grad: Any, ndim: int, data_format: str | None) -> Any:
     """The sum over everything but channels."""
-    channel = channel_axis(data_format, ndim) % grad.ndim
-    return grad.sum(tuple(axis for axis in range(grad.ndim) if axis != channel))
+    return apply("channel_sum", grad, axis=channel_axis(data_format, ndim) % grad.ndim)
 
 
 def conv_rule(grad, output, inputs, attributes, needs):

@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from numconv.algorithm import kernels
 from numconv.kernels.cpu.memory import LARGE, empty
 from numconv.ops.device import by_device
+from numconv.ops.elementwise import NATIVE
 from numconv.ops.layouts import channels_last, counted_first, counted_last
 
 Axes = int | tuple[int, ...] | None
@@ -96,7 +98,11 @@ def _target(a: Any, b: Any) -> Any:
 
 @by_device
 def add(a: Any, b: Any) -> Any:
-    return np.add(a, b, out=_target(a, b))
+    out = _target(a, b)
+    if out is None or out.dtype not in NATIVE:
+        return np.add(a, b, out=out)
+    kernels("arithmetic").add(*[array.ravel("K") for array in (a, b, out)])
+    return out
 
 
 @by_device

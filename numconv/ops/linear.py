@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,63 @@ def linear(x: Any, weight: Any, bias: Any = None, activation: Any = None) -> np.
         if rest:
             y += rest[0]
         return activations.apply(y, parsed, out=y).astype(dtype, copy=False)
+
+
+def linear_input(weight: Any, grad_output: Any) -> np.ndarray:
+    """The gradient of `linear` with respect to its input: grad_output @ weight.
+
+    Parameters
+    ----------
+    weight : array_like, shape (out, in) or (in,)
+    grad_output : array_like, shape (..., out) or (...)
+
+    Returns
+    -------
+    ndarray, shape (..., in)
+        In the promoted dtype of the operands, computed as in `linear`.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit.
+    TypeError
+        As `linear`.
+    """
+    weight, grad_output = np.asarray(weight), np.asarray(grad_output)
+    if weight.ndim == 1:
+        weight, grad_output = weight[None], grad_output[..., None]
+    if weight.ndim != 2 or grad_output.ndim < 1 or grad_output.shape[-1] != weight.shape[0]:
+        raise ValueError(f"grad_output must have a last axis of weight's {weight.shape[0]}, got {grad_output.shape}")
+    return linear(grad_output, weight.T)
+
+
+def linear_weight(x: Any, grad_output: Any) -> np.ndarray:
+    """The gradient of `linear` with respect to its weight: grad_output.T @ x, over all samples.
+
+    Parameters
+    ----------
+    x : array_like, shape (..., in)
+    grad_output : array_like, shape (..., out) or (...)
+        With the leading axes of `x`.
+
+    Returns
+    -------
+    ndarray, shape (out, in) or (in,)
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit.
+    TypeError
+        As `linear`.
+    """
+    x, grad_output = np.asarray(x), np.asarray(grad_output)
+    out = grad_output.shape[x.ndim - 1 :]
+    if x.ndim < 1 or len(out) > 1 or grad_output.shape[: x.ndim - 1] != x.shape[:-1]:
+        raise ValueError(f"grad_output must have the leading axes of x, {x.shape[:-1]}, got {grad_output.shape}")
+    count = math.prod(x.shape[:-1])
+    rows, gradients = x.reshape(count, x.shape[-1]), grad_output.reshape(count, *(out or (1,)))
+    return linear(gradients.T, rows.T).reshape(*out, x.shape[-1])
 
 
 def _broadcasts(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
