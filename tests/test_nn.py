@@ -420,6 +420,38 @@ def test_receptive_field_of_a_chain():
     assert [row.field for row in m.summary((1, 1, 99)).rows] == [(n,) for n in wanted]
 
 
+def test_summary_of_lenet5():
+    m = nn.Sequential(
+        nn.Conv2d(1, 6, 5), nn.Tanh(), nn.AvgPool2d(2), nn.Conv2d(6, 16, 5), nn.Tanh(), nn.AvgPool2d(2),
+        nn.Conv2d(16, 120, 5), nn.Tanh(), nn.Flatten(), nn.Linear(120, 84), nn.Tanh(), nn.Linear(84, 10),
+    )  # fmt: skip
+    summary = m.summary((1, 1, 32, 32))
+    assert summary.parameters == 61_706
+    assert summary.multiply_adds == 416_520  # 117,600 + 240,000 + 48,000 + 10,080 + 840
+    assert [row.field for row in summary.rows if row.kind == "Conv2d"] == [(5, 5), (14, 14), (32, 32)]
+    assert summary.rows[-1].field == (32, 32)  # one position was left: nothing is mixed
+
+
+def test_summary_of_what_is_flattened():
+    m = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(32, 3), nn.Linear(3, 2))
+    fields = [row.field for row in m.summary((1, 1, 6, 6)).rows]
+    assert fields == [(3, 3), (3, 3), (np.inf, np.inf), (np.inf, np.inf)]
+
+
+def test_a_gate_does_not_see_everything():
+    class Gated(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.squeeze, self.after = nn.Conv2d(2, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Conv2d(2, 1, 3)
+
+        def forward(self, x):
+            x = self.conv(x)
+            return self.after(x * F.sigmoid(self.squeeze(x)))
+
+    fields = {row.name: row.field for row in Gated().summary((1, 2, 8, 8)).rows}
+    assert fields == {"conv": (3, 3), "squeeze": (np.inf, np.inf), "after": (5, 5)}
+
+
 def test_summary_of_a_shared_layer_and_of_what_sees_everything():
     shared = nn.Conv2d(1, 1, 3, padding=1)
     m = nn.Sequential(shared, shared, nn.GlobalAvgPool())

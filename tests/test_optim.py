@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-import numconv as nc
 from numconv import optim
 from numconv.autograd import Tensor
+from numconv.ops import device
+from numconv.ops.optimizer import norm
 from numconv.optim import lr_scheduler
 
 STEPS = 6
@@ -363,17 +364,39 @@ def test_errors_of_schedules(make, error, said):
         make(optim.SGD(parameters()))
 
 
-def test_the_norm_of_gradients():
-    from numconv.ops.optimizer import norm
-
+@pytest.mark.parametrize("order", [1, 2, 3, math.inf])
+def test_the_norm_of_an_array(order, threads, always_parallel):
     rng = np.random.default_rng(0)
-    arrays = [rng.standard_normal(shape).astype("float32") for shape in ((3, 4), (9000,), (0,), (5, 4))]
-    arrays[3] = arrays[3].T
-    whole = np.concatenate([a.ravel() for a in arrays]).astype(float)
-    for order in (1, 2, 3, math.inf):
-        assert norm(arrays, order) == pytest.approx(np.linalg.norm(whole, order), rel=1e-12)
-    before = nc.get_num_threads()
-    nc.set_num_threads(1)
-    alone = norm(arrays)
-    nc.set_num_threads(before)
-    assert alone == norm(arrays)
+    for array in (np.zeros((0, 3)), np.array(-2.0), rng.standard_normal((90, 200)).astype("float32").T):
+        found = []
+        for n in (1, 2, 3):
+            threads(n)
+            found.append(norm(array, order))
+        assert found[0] == pytest.approx(np.linalg.norm(array.astype(float).ravel(), order), rel=1e-12)
+        assert found[0] == found[1] == found[2]
+    assert math.isnan(norm(np.array([1.0, math.nan, 2.0]), order))
+
+
+def test_steps_are_those_of_the_arrays_device():
+    class Elsewhere:
+        """An array that NumPy cannot read."""
+
+        shape, dtype, ndim = (2,), np.dtype("float32"), 1
+
+        def __array__(self, *arguments, **options):
+            raise AssertionError("NumPy was called on an array of a device")
+
+    done = []
+    entries = device.table(Elsewhere)
+    entries |= {
+        "asarray": lambda x, *rest, **options: x, "state_like": lambda x: Elsewhere(),
+        "adam": lambda *arrays, **options: done.append((arrays, options)),
+    }  # fmt: skip
+    try:
+        p = Tensor(Elsewhere(), requires_grad=True)
+        p.grad = Tensor(Elsewhere())
+        optim.Adam([p]).step()
+    finally:
+        device._tables.pop(Elsewhere)
+    ((arrays, options),) = done
+    assert arrays[0] is p.data and arrays[1] is p.grad.data and options["step"] == 1

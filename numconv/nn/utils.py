@@ -36,7 +36,7 @@ def clip_grad_norm_(
         If the norm is not finite and `error_if_nonfinite` is set.
     """
     gradients = _gradients(parameters)
-    norm = optimizer.norm([g.data for g in gradients], norm_type)
+    norm = _joined([optimizer.norm(g.data, norm_type) for g in gradients], norm_type)
     if error_if_nonfinite and not math.isfinite(norm):
         raise RuntimeError(f"the norm of the gradients is {norm}, so they cannot be clipped")
     factor = max_norm / (norm + 1e-6)
@@ -52,6 +52,15 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -
     for g in _gradients(parameters):
         optimizer.clip(g.data, clip_value)
         g.bump()
+
+
+def _joined(norms: list[float], norm_type: float) -> float:
+    """The norm of parts' norms."""
+    if any(map(math.isnan, norms)):
+        return math.nan
+    if norm_type == math.inf:
+        return max(norms, default=0.0)
+    return sum(norm**norm_type for norm in norms) ** (1 / norm_type)
 
 
 def _gradients(parameters: Any) -> list[Tensor]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -159,14 +158,14 @@ def rmsprop(
     _step(kernel, param, grad, (square_avg, grad_avg, momentum_buffer if momentum else None), numbers)
 
 
-def norm(arrays: Sequence[np.ndarray], norm_type: float = 2.0) -> float:
-    """The norm of all elements of some arrays taken as one vector, summed in float64; inf is the largest magnitude."""
+@by_device
+def norm(array: np.ndarray, norm_type: float = 2.0) -> float:
+    """The norm of all elements taken as one vector, summed in float64; inf is the largest magnitude."""
     if norm_type == 2:
-        return math.sqrt(sum(_kernels().sum_of_squares(_flat(a, _work(a.dtype))) for a in arrays))
+        return math.sqrt(_kernels().sum_of_squares(_flat(array, _work(array.dtype))))
     if norm_type == math.inf:
-        return float(max((np.max(np.abs(a)) for a in arrays if a.size), default=0.0))
-    total = sum(float(np.sum(np.abs(a).astype(np.float64) ** norm_type)) for a in arrays)
-    return total ** (1 / norm_type)
+        return float(np.max(np.abs(array), initial=0))
+    return float(np.sum(np.abs(array).astype(np.float64) ** norm_type)) ** (1 / norm_type)
 
 
 @by_device
