@@ -409,3 +409,38 @@ def test_penalties():
 def test_errors(make, error, said):
     with pytest.raises(error, match=said):
         make()
+
+
+# --- training
+
+
+def test_training_gives_the_same_bits_for_any_number_of_threads(threads, always_parallel):
+    from numconv import optim
+
+    x, target = image(8, 1, 12, 12), RNG.integers(0, 3, 8)
+
+    def train(n):
+        threads(n)
+        nn.init.seed(1)
+        model = nn.Sequential(
+            nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2), nn.Dropout2d(0.2), nn.Conv2d(4, 8, 3),
+            nn.Tanh(), nn.AvgPool2d(3), nn.Flatten(), nn.Dropout(0.1), nn.Linear(8, 3),
+        )  # fmt: skip
+        optimizer = optim.Adam(model.parameters(), lr=0.02)
+        losses = []
+        for _ in range(8):
+            loss = nn.CrossEntropyLoss()(model(x), target)
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            losses.append(loss.item())
+        return losses, model.state_dict()
+
+    losses, state = train(1)
+    assert min(losses) < losses[0]
+    for n in (2, 3):
+        again, other = train(n)
+        assert again == losses
+        for name, array in state.items():
+            assert_array_equal(other[name], array)

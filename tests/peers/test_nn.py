@@ -256,3 +256,38 @@ def test_fillings_have_the_same_moments(fill):
     assert abs(a.mean() - b.mean()) < near * b.std() * 2
     assert a.std() == pytest.approx(b.std(), rel=3 * near)
     assert np.abs(a).max() == pytest.approx(np.abs(b).max(), rel=0.3)
+
+
+@pytest.mark.parametrize("optimiser", ["SGD", "Adam", "AdamW", "RMSprop"])
+def test_training_is_pytorchs(optimiser):
+    from numconv import optim
+
+    make = LAYERS["net"][0]
+    ours, theirs = make(nn).double(), make(torch.nn).double()
+    ours.load_state_dict({name: tensor.numpy() for name, tensor in theirs.state_dict().items()})
+    options = {"lr": 0.02, "momentum": 0.9} if optimiser == "SGD" else {"lr": 0.002}
+    a = getattr(optim, optimiser)(ours.parameters(), **options)
+    b = getattr(torch.optim, optimiser)(theirs.parameters(), **options)
+    schedule, other = optim.lr_scheduler.StepLR(a, 4, 0.5), torch.optim.lr_scheduler.StepLR(b, 4, 0.5)
+    rng = np.random.default_rng(0)
+    x, target = rng.standard_normal((8, 3, 8, 8)), rng.integers(0, 5, 8)
+    losses = []
+    for _ in range(10):
+        a.zero_grad()
+        loss = nn.CrossEntropyLoss()(ours(x), target)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(ours.parameters(), 0.5)
+        a.step()
+        schedule.step()
+        b.zero_grad()
+        wanted = torch.nn.CrossEntropyLoss()(theirs(torch.tensor(x)), torch.tensor(target))
+        wanted.backward()
+        wanted_norm = torch.nn.utils.clip_grad_norm_(theirs.parameters(), 0.5)
+        b.step()
+        other.step()
+        losses.append(loss.item())
+        assert loss.item() == pytest.approx(wanted.item(), rel=1e-9)
+        assert norm == pytest.approx(wanted_norm.item(), rel=1e-8)
+    assert losses[-1] < losses[0]
+    for name, tensor in theirs.eval().state_dict().items():
+        assert_allclose(ours.eval().state_dict()[name], tensor.numpy(), rtol=1e-6, atol=1e-9)
