@@ -78,6 +78,29 @@ def test_norms_without_parameters(name):
     assert gradgradcheck(call, (x, *rest), fast_mode=True)
 
 
+@pytest.mark.parametrize("activation", [None, "relu"])
+@pytest.mark.parametrize("training", [True, False])
+def test_batch_norm_with_a_residual(training, activation):
+    inputs = tensor(2, 3, 2, 3), tensor(3, seed=1), tensor(3, seed=2), tensor(2, 3, 2, 3, seed=3)
+
+    def whole(x, weight, bias, residual):
+        running = (None, None) if training else statistics()
+        return F.batch_norm(x, *running, weight, bias, training, activation=activation, residual=residual)
+
+    def parts(x, weight, bias, residual):
+        running = (None, None) if training else statistics()
+        y = F.batch_norm(x, *running, weight, bias, training) + residual
+        return F.relu(y) if activation else y
+
+    assert_allclose(whole(*inputs).data, parts(*inputs).data, rtol=1e-12, atol=1e-12)
+    assert gradcheck(whole, inputs)
+    assert gradgradcheck(whole, inputs, fast_mode=True)
+    with pytest.raises(ValueError, match=r"residual must have the shape of x, \(2, 3, 2, 3\), got \(3,\)"):
+        whole(*inputs[:3], inputs[1])
+    with pytest.raises(ValueError, match="activation must be None or 'relu', got 'tanh'"):
+        F.batch_norm(inputs[0], None, None, training=True, activation="tanh")
+
+
 @pytest.mark.parametrize("outs", [(), (4,)])
 def test_linear(outs):
     inputs = tensor(2, 3, 5), tensor(*outs, 5, seed=1), tensor(*outs, seed=2)
@@ -119,6 +142,9 @@ def test_batch_norm_changes_running_statistics():
 IN_LAYOUT = {
     **{name: F.__dict__[name] for name in ("relu", "tanh", "gelu", "leaky_relu")},
     "batch_norm": lambda x: F.batch_norm(x, None, None, training=True),
+    "batch_norm with a residual": lambda x: F.batch_norm(
+        x, None, None, training=True, activation="relu", residual=x * 0.5
+    ),
     "group_norm": lambda x: F.group_norm(x, 2),
     "local_response_norm": lambda x: F.local_response_norm(x, 2, 0.5),
     "pad": lambda x: F.pad(x, (1, 2, 0, 1)),

@@ -104,12 +104,19 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
 def batch_norm(
     x: Any, running_mean: Any, running_var: Any, weight: Any = None, bias: Any = None, training: bool = False,
     momentum: float = 0.1, eps: float = 1e-5, *, data_format: str | None = None, activation: str | None = None,
+    residual: Any = None,
 ) -> Tensor:  # fmt: skip
     """As `numconv.batch_norm`, with `activation` None or "relu"; running statistics are changed in place."""
-    result = apply(
-        "batch_norm", x, running_mean, running_var, weight, bias, training=training, momentum=momentum, eps=eps,
-        data_format=data_format, activation=activation,
-    )[0]  # fmt: skip
+    if activation not in (None, "relu"):
+        raise ValueError(f"activation must be None or 'relu', got {activation!r}")
+    operands = x, running_mean, running_var, weight, bias
+    options = {
+        "training": training, "momentum": momentum, "eps": eps, "data_format": data_format, "activation": activation
+    }  # fmt: skip
+    if residual is None:
+        result = apply("batch_norm", *operands, **options)[0]
+    else:
+        result = apply("batch_norm_add", *operands, residual, **options)[0]
     if training:
         for running in (running_mean, running_var):
             if isinstance(running, Tensor):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from numconv.autograd.modes import is_grad_enabled
-from numconv.autograd.operations import operation
+from numconv.autograd.operations import OUTPUT, operation
 from numconv.autograd.rules_layers import composed
 from numconv.autograd.tape import apply
 from numconv.ops import batch_norm, normalisation, normalisation_gradients
@@ -54,12 +54,12 @@ def _in_memory(run: Any) -> Any:
 
 
 def _batch_norm(
-    x: Any, running_mean: Any, running_var: Any, weight: Any = None, bias: Any = None, *, training: bool,
-    momentum: float, eps: float, data_format: Any, activation: Any,
+    x: Any, running_mean: Any, running_var: Any, weight: Any = None, bias: Any = None, residual: Any = None, *,
+    training: bool, momentum: float, eps: float, data_format: Any, activation: Any,
 ) -> Any:  # fmt: skip
     return batch_norm.batch_norm_statistics(
         x, weight, bias, running_mean, running_var, training, momentum, eps, data_format=data_format,
-        activation=activation,
+        activation=activation, residual=residual,
     )  # fmt: skip
 
 
@@ -108,8 +108,21 @@ def batch_norm_rule(grad, output, inputs, attributes, needs):
     return of_x, None, None, of_weight if needs[3] else None, of_bias if needs[4] else None
 
 
+def batch_norm_add_rule(grad, output, inputs, attributes, needs):
+    """The residual gets the gradient of the sum, which relu's mask is on."""
+    if attributes["activation"] is not None:
+        grad = apply("relu_input", output[0], grad)
+    options = attributes | {"activation": None}
+    return *batch_norm_rule(grad, output, inputs[:5], options, needs[:5]), grad if needs[5] else None
+
+
 _READ = (0, 3, 4)  # the gradients of each need all three
+_READ_ALL = (*_READ, OUTPUT)
 operation("batch_norm", _in_memory(_batch_norm), batch_norm_rule, reads=(_READ, (), (), _READ, _READ))
+operation(
+    "batch_norm_add", _in_memory(_batch_norm), batch_norm_add_rule,
+    reads=(_READ_ALL, (), (), _READ_ALL, _READ_ALL, (OUTPUT,)),
+)  # fmt: skip
 operation("batch_norm_gradients", _in_memory(_batch_norm_gradients), None)
 operation("batch_norm_parameter_gradients", _in_memory(_parameter_gradients), None)
 

@@ -29,6 +29,7 @@ def batch_norm(
     *,
     data_format: str | None = None,
     activation: Any = None,
+    residual: Any = None,
 ) -> np.ndarray:
     """(x - mean) / sqrt(var + eps) * weight + bias for each channel (Ioffe and Szegedy 2015).
 
@@ -45,7 +46,9 @@ def batch_norm(
     momentum, eps : float
     data_format : str, optional
     activation : None, str or (str, float), optional
-        As in `conv2d`. "relu" takes no pass of its own.
+        As in `conv2d`, of the sum with the residual. "relu" takes no pass of its own.
+    residual : array_like, of `x`'s shape, optional
+        Added to the result.
 
     Returns
     -------
@@ -62,8 +65,9 @@ def batch_norm(
     """
     running = running_mean, running_var
     return batch_norm_statistics(
-        x, weight, bias, *running, training, momentum, eps, data_format=data_format, activation=activation
-    )[0]
+        x, weight, bias, *running, training, momentum, eps, data_format=data_format, activation=activation,
+        residual=residual,
+    )[0]  # fmt: skip
 
 
 def batch_norm_statistics(
@@ -78,9 +82,13 @@ def batch_norm_statistics(
     *,
     data_format: str | None = None,
     activation: Any = None,
+    residual: Any = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """(what `batch_norm` returns, what `batch_norm_gradients` needs to know of it: means and 1 / sqrt(var + eps))."""
-    x, work, result = real("x", x)
+    if residual is None:
+        x, work, result = real("x", x)
+    else:
+        (x, residual), work, result = alike(x=x, residual=residual)
     n, channels, length, last = _sizes(x.shape, data_format)
     if (running_mean is None) != (running_var is None):
         raise ValueError("running_mean and running_var must be given together or not at all")
@@ -115,7 +123,8 @@ def batch_norm_statistics(
             statistics[channels:] = 1 / np.sqrt(running[channels:] + eps)
     out = empty(x.shape, work)
     relu = parsed is not None and parsed[0] == "relu"
-    kernel.normalise(relu, geometry, source, statistics, scale, offset, out.reshape(-1))
+    added = None if residual is None else straight(residual, work)
+    kernel.normalise(relu, geometry, source, statistics, scale, offset, added, out.reshape(-1))
     if parsed is not None and not relu:
         activations.apply(out, parsed, out=out)
     return out.astype(result, copy=False), statistics.reshape(2, channels)

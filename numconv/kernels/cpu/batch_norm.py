@@ -1,6 +1,6 @@
 """Batch normalisation, forward and backward, with relu in the same pass where that is wanted.
 
-    y = (x - mean) inverse weight + bias,  inverse = 1 / sqrt(var + eps)
+    y = (x - mean) inverse weight + bias (+ residual),  inverse = 1 / sqrt(var + eps)
     g = grad, with relu where y > 0, else 0
     grad_bias = sum g,  grad_weight = inverse sum g (x - mean)
     grad_x = weight inverse (g - grad_bias / count - (x - mean) inverse grad_weight / count)      batch statistics
@@ -34,12 +34,19 @@ from numconv.kernels.cpu.channels import (
 __all__ = ["batch_statistics", "geometry", "gradients", "normalise"]
 
 
+FORWARD, ADDING, BACKWARD = range(3)
+
+
 @jit.function
-def value(backward: bool, relu: bool) -> Any:
-    """What becomes of an element."""
+def value(kind: int, relu: bool) -> Any:
+    """What becomes of an element; g is the gradient, or what is added."""
 
     def forward(x, g, centre, factor, offset, slope, shift, zero, one):
         y = (x - centre) * factor + offset
+        return simd.choose(y <= zero, zero, y) if relu else y
+
+    def adding(x, g, centre, factor, offset, slope, shift, zero, one):
+        y = (x - centre) * factor + offset + g
         return simd.choose(y <= zero, zero, y) if relu else y
 
     def gradient(x, g, centre, factor, offset, slope, shift, zero, one):
@@ -48,13 +55,13 @@ def value(backward: bool, relu: bool) -> Any:
             g *= simd.choose(v * factor + offset <= zero, zero, one)
         return g * factor + v * slope + shift
 
-    return gradient if backward else forward
+    return (forward, adding, gradient)[kind]
 
 
 @jit.kernel
-def apply_first(backward: bool, relu: bool) -> Any:
+def apply_first(kind: int, relu: bool) -> Any:
     """Each element by its channel's numbers, channels first."""
-    f, read, write = value(backward, relu), simd.load(0), simd.store(0)
+    f, read, write = value(kind, relu), simd.load(0), simd.store(0)
 
     def body(start, stop, worker, x, grad, table, out, header):
         channels, length, pieces, size = header[CHANNELS], header[LENGTH], header[PIECES], header[SIZE]
@@ -72,9 +79,9 @@ def apply_first(backward: bool, relu: bool) -> Any:
 
 
 @jit.kernel
-def apply_last(backward: bool, relu: bool) -> Any:
+def apply_last(kind: int, relu: bool) -> Any:
     """Each element by its channel's numbers, channels last: an item is a row."""
-    f, read, write = value(backward, relu), simd.load(0), simd.store(0)
+    f, read, write = value(kind, relu), simd.load(0), simd.store(0)
 
     def body(start, stop, worker, x, grad, table, out, header):
         channels, zero, one = header[CHANNELS], out.dtype.type(0), out.dtype.type(1)
@@ -150,11 +157,11 @@ def finish() -> Any:
 
 
 def _launch(
-    backward: bool, relu: bool, shape: Channels, x: np.ndarray, grad: np.ndarray, table: np.ndarray, out: np.ndarray
+    kind: int, relu: bool, shape: Channels, x: np.ndarray, grad: np.ndarray, table: np.ndarray, out: np.ndarray
 ) -> None:
-    kernel = (apply_last if shape.last else apply_first)(backward, relu)
+    kernel = (apply_last if shape.last else apply_first)(kind, relu)
     items = shape.planes
-    workers = jit.workers(shape.seconds(x.nbytes * (3 if backward else 2)))
+    workers = jit.workers(shape.seconds(x.nbytes * (2 if kind == FORWARD else 3)))
     kernel(min(workers, max(items, 1)), items, x, grad, table, out, shape.header)
 
 
@@ -169,12 +176,15 @@ def batch_statistics(shape: Channels, x: np.ndarray, running: np.ndarray, moment
 
 def normalise(
     relu: bool, shape: Channels, x: np.ndarray, statistics: np.ndarray, weight: np.ndarray, bias: np.ndarray,
-    out: np.ndarray,
+    residual: np.ndarray | None, out: np.ndarray,
 ) -> None:  # fmt: skip
     """Write the result. Arrays are flat; `statistics` (means, inverses), `weight` and `bias` float64."""
     table = np.zeros(5 * shape.channels, x.dtype)
     tabulate()(1, shape.channels, statistics, weight, bias, table)
-    _launch(False, relu, shape, x, x, table, out)
+    if residual is None:
+        _launch(FORWARD, relu, shape, x, x, table, out)
+    else:
+        _launch(ADDING, relu, shape, x, residual, table, out)
 
 
 def gradients(
@@ -189,5 +199,5 @@ def gradients(
     numbers = np.array([shape.groups, shape.count if training else 0.0])
     finish()(1, 1, partial, statistics, weight, parameters, table, numbers)
     if out is not None:
-        _launch(True, relu, shape, x, grad, table, out)
+        _launch(BACKWARD, relu, shape, x, grad, table, out)
     return parameters
