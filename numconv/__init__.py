@@ -69,6 +69,10 @@ from numconv.ops.convolution import (
     separable_conv2d,
 )
 from numconv.ops.custom import register
+from numconv.ops.dice import (
+    dice_loss,
+    dice_loss_input,
+)
 from numconv.ops.dropout import (
     dropout,
     dropout_input,
@@ -85,8 +89,6 @@ from numconv.ops.linear import (
 from numconv.ops.loss import (
     binary_cross_entropy_with_logits,
     binary_cross_entropy_with_logits_input,
-    dice_loss,
-    dice_loss_input,
     hinge_loss,
     hinge_loss_input,
     l1_loss,

@@ -9,7 +9,7 @@ from numconv.autograd.modes import is_grad_enabled
 from numconv.autograd.operations import operation
 from numconv.autograd.rules_layers import composed
 from numconv.autograd.tape import Tensor, apply
-from numconv.ops import arrays, classification, loss
+from numconv.ops import arrays, classification, dice, loss
 from numconv.ops.device import by_device
 
 
@@ -75,7 +75,7 @@ _LOSSES: dict[str, tuple[Any, Any, Any, int]] = {
     "l1_loss": (loss.l1_loss, loss.l1_loss_input, _l1, 2),
     "smooth_l1_loss": (loss.smooth_l1_loss, loss.smooth_l1_loss_input, _smooth_l1, 2),
     "hinge_loss": (loss.hinge_loss, loss.hinge_loss_input, _hinge, 2),
-    "dice_loss": (loss.dice_loss, loss.dice_loss_input, _dice, 2),
+    "dice_loss": (dice.dice_loss, dice.dice_loss_input, _dice, 2),
     _BINARY: (_binary_forward, _binary_gradient, _binary, 4),
 }
 for _name, (_forward, _backward, _definition, _count) in _LOSSES.items():

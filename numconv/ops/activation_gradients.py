@@ -14,7 +14,8 @@ import numpy as np
 
 from numconv.algorithm import kernels
 from numconv.kernels.cpu.memory import empty
-from numconv.ops.activation import bell, normal_distribution, sigmoid_of
+from numconv.ops.activation import sigmoid_of
+from numconv.ops.bell import bell, normal_distribution
 from numconv.ops.elementwise import NATIVE, alike, blockwise, straight
 from numconv.problem import integer
 
