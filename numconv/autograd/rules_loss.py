@@ -61,11 +61,13 @@ def _loss_rule(name: str, definition: Any) -> Any:
     return rule
 
 
-def _binary_forward(x: Any, target: Any, weight: Any, pos_weight: Any, *, reduction: str) -> Any:
+def binary_cross_entropy_forward(x: Any, target: Any, weight: Any, pos_weight: Any, *, reduction: str) -> Any:
     return loss.binary_cross_entropy_with_logits(x, target, weight, reduction, pos_weight)
 
 
-def _binary_gradient(x: Any, target: Any, grad: Any, weight: Any, pos_weight: Any, *, reduction: str) -> Any:
+def binary_cross_entropy_backward(
+    x: Any, target: Any, grad: Any, weight: Any, pos_weight: Any, *, reduction: str
+) -> Any:
     return loss.binary_cross_entropy_with_logits_input(x, target, grad, weight, reduction, pos_weight)
 
 
@@ -76,7 +78,7 @@ _LOSSES: dict[str, tuple[Any, Any, Any, int]] = {
     "smooth_l1_loss": (loss.smooth_l1_loss, loss.smooth_l1_loss_input, _smooth_l1, 2),
     "hinge_loss": (loss.hinge_loss, loss.hinge_loss_input, _hinge, 2),
     "dice_loss": (dice.dice_loss, dice.dice_loss_input, _dice, 2),
-    _BINARY: (_binary_forward, _binary_gradient, _binary, 4),
+    _BINARY: (binary_cross_entropy_forward, binary_cross_entropy_backward, _binary, 4),
 }
 for _name, (_forward, _backward, _definition, _count) in _LOSSES.items():
     _all = tuple(range(_count))
@@ -127,19 +129,19 @@ def nll_rule(grad, output, inputs, attributes, needs):
     return apply("nll_loss_input", x, target, grad, weight, **attributes), None, None
 
 
-def _cross_entropy_forward(
+def cross_entropy_forward(
     x: Any, target: Any, weight: Any, *, ignore_index: int, reduction: str, label_smoothing: float
 ) -> Any:
     return classification.cross_entropy_and_norms(x, target, weight, ignore_index, reduction, label_smoothing)
 
 
-def _cross_entropy_gradient(x: Any, target: Any, grad: Any, weight: Any, norms: Any, **options: Any) -> Any:
+def cross_entropy_backward(x: Any, target: Any, grad: Any, weight: Any, norms: Any, **options: Any) -> Any:
     return classification.cross_entropy_input(x, target, grad, weight, norms=norms, **options)
 
 
 _READS = ((0, 1, 2),) * 3
-operation("cross_entropy", by_device(_cross_entropy_forward), cross_entropy_rule, reads=_READS)
-operation("cross_entropy_input", by_device(_cross_entropy_gradient), None)
+operation("cross_entropy", by_device(cross_entropy_forward), cross_entropy_rule, reads=_READS)
+operation("cross_entropy_input", by_device(cross_entropy_backward), None)
 operation("nll_loss", by_device(classification.nll_loss), nll_rule, reads=_READS)
 operation("nll_loss_input", by_device(classification.nll_loss_input), None)
 

@@ -53,7 +53,7 @@ def _in_memory(run: Any) -> Any:
 # --- batch norm
 
 
-def _batch_norm(
+def batch_norm_forward(
     x: Any, running_mean: Any, running_var: Any, weight: Any = None, bias: Any = None, residual: Any = None, *,
     training: bool, momentum: float, eps: float, data_format: Any, activation: Any,
 ) -> Any:  # fmt: skip
@@ -63,7 +63,7 @@ def _batch_norm(
     )  # fmt: skip
 
 
-def _batch_norm_gradients(
+def batch_norm_backward(
     x: Any, grad: Any, statistics: Any, weight: Any, bias: Any, *, training: bool, data_format: Any, activation: Any
 ) -> Any:
     return batch_norm.batch_norm_gradients(
@@ -71,7 +71,7 @@ def _batch_norm_gradients(
     )
 
 
-def _parameter_gradients(
+def batch_norm_parameters_backward(
     x: Any, grad: Any, statistics: Any, weight: Any, bias: Any, *, training: bool, data_format: Any, activation: Any
 ) -> Any:
     return batch_norm.batch_norm_gradients(
@@ -118,13 +118,13 @@ def batch_norm_add_rule(grad, output, inputs, attributes, needs):
 
 _READ = (0, 3, 4)  # the gradients of each need all three
 _READ_ALL = (*_READ, OUTPUT)
-operation("batch_norm", _in_memory(_batch_norm), batch_norm_rule, reads=(_READ, (), (), _READ, _READ))
+operation("batch_norm", _in_memory(batch_norm_forward), batch_norm_rule, reads=(_READ, (), (), _READ, _READ))
 operation(
-    "batch_norm_add", _in_memory(_batch_norm), batch_norm_add_rule,
+    "batch_norm_add", _in_memory(batch_norm_forward), batch_norm_add_rule,
     reads=(_READ_ALL, (), (), _READ_ALL, _READ_ALL, (OUTPUT,)),
 )  # fmt: skip
-operation("batch_norm_gradients", _in_memory(_batch_norm_gradients), None)
-operation("batch_norm_parameter_gradients", _in_memory(_parameter_gradients), None)
+operation("batch_norm_gradients", _in_memory(batch_norm_backward), None)
+operation("batch_norm_parameter_gradients", _in_memory(batch_norm_parameters_backward), None)
 
 
 # --- group norm and layer norm
@@ -155,27 +155,27 @@ def _either(definition: Any, gradients: str) -> Any:
     return rule
 
 
-def _group_norm_forward(x: Any, weight: Any, bias: Any, *, num_groups: int, eps: float, data_format: Any) -> Any:
+def group_norm_forward(x: Any, weight: Any, bias: Any, *, num_groups: int, eps: float, data_format: Any) -> Any:
     return normalisation.group_norm(x, num_groups, weight, bias, eps, data_format=data_format)
 
 
-def _group_norm_backward(x: Any, grad: Any, weight: Any, *, num_groups: int, eps: float, data_format: Any) -> Any:
+def group_norm_backward(x: Any, grad: Any, weight: Any, *, num_groups: int, eps: float, data_format: Any) -> Any:
     return normalisation_gradients.group_norm_gradients(x, grad, num_groups, weight, eps, data_format=data_format)
 
 
-def _layer_norm_forward(x: Any, weight: Any, bias: Any, *, normalized_shape: Any, eps: float) -> Any:
+def layer_norm_forward(x: Any, weight: Any, bias: Any, *, normalized_shape: Any, eps: float) -> Any:
     return normalisation.layer_norm(x, normalized_shape, weight, bias, eps)
 
 
-def _layer_norm_backward(x: Any, grad: Any, weight: Any, *, normalized_shape: Any, eps: float) -> Any:
+def layer_norm_backward(x: Any, grad: Any, weight: Any, *, normalized_shape: Any, eps: float) -> Any:
     return normalisation_gradients.layer_norm_gradients(x, grad, normalized_shape, weight, eps)
 
 
 _READS = ((0, 1, 2),) * 3
-operation("group_norm", _in_memory(_group_norm_forward), _either(_group_norm, "group_norm_gradients"), reads=_READS)
-operation("group_norm_gradients", _in_memory(_group_norm_backward), None)
-operation("layer_norm", by_device(_layer_norm_forward), _either(_layer_norm, "layer_norm_gradients"), reads=_READS)
-operation("layer_norm_gradients", by_device(_layer_norm_backward), None)
+operation("group_norm", _in_memory(group_norm_forward), _either(_group_norm, "group_norm_gradients"), reads=_READS)
+operation("group_norm_gradients", _in_memory(group_norm_backward), None)
+operation("layer_norm", by_device(layer_norm_forward), _either(_layer_norm, "layer_norm_gradients"), reads=_READS)
+operation("layer_norm_gradients", by_device(layer_norm_backward), None)
 
 
 # --- local response norm

@@ -28,7 +28,7 @@ def _padding(run: Any) -> Any:
     return forward
 
 
-def _pad_input(grad: Any, *, input_size: Any, pad: Any, mode: str) -> Any:
+def pad_backward(grad: Any, *, input_size: Any, pad: Any, mode: str) -> Any:
     return resampling.pad_input(input_size, grad, pad, mode)
 
 
@@ -42,7 +42,7 @@ def pad_input_rule(grad, output, inputs, attributes, needs):
 
 
 operation("pad", _padding(resampling.pad), pad_rule, reads=())
-operation("pad_input", _padding(_pad_input), pad_input_rule, reads=())
+operation("pad_input", _padding(pad_backward), pad_input_rule, reads=())
 
 
 def _interpolation(run: Any) -> Any:
@@ -60,7 +60,7 @@ def _interpolation(run: Any) -> Any:
     return forward
 
 
-def _interpolate_input(grad: Any, *, input_size: Any, **options: Any) -> Any:
+def interpolate_backward(grad: Any, *, input_size: Any, **options: Any) -> Any:
     return resampling.interpolate_input(input_size, grad, **options)
 
 
@@ -73,4 +73,4 @@ def interpolate_input_rule(grad, output, inputs, attributes, needs):
 
 
 operation("interpolate", _interpolation(resampling.interpolate), interpolate_rule, reads=())
-operation("interpolate_input", _interpolation(_interpolate_input), interpolate_input_rule, reads=())
+operation("interpolate_input", _interpolation(interpolate_backward), interpolate_input_rule, reads=())

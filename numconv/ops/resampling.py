@@ -1,4 +1,4 @@
-"""Moving elements about: im2col and col2im, pixel and channel shuffles, with padding and interpolation from their files."""
+"""Moving elements about: im2col, col2im and shuffles, and, from their own files, padding and interpolation."""
 
 from __future__ import annotations
 
