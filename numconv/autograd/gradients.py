@@ -28,7 +28,7 @@ def _seeds(tensors: Sequence[Tensor], gradients: Sequence[Any]) -> list[tuple[An
         if not isinstance(tensor, Tensor) or not tensor.requires_grad:
             kind = f"a tensor of shape {tensor.shape}" if isinstance(tensor, Tensor) else type(tensor).__name__
             raise RuntimeError(f"nothing to walk back over: no gradient was wanted, or recorded, for {kind}")
-        if gradient is None and arrays.size(tensor.data) != 1:
+        if gradient is None and tensor.numel() != 1:
             raise ValueError(f"gradient must be given for an output of more than one element: {tensor.shape}")
         seed = arrays.full(tensor.data, value=1) if gradient is None else gradient
         if not isinstance(seed, Tensor):

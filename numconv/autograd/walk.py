@@ -97,8 +97,7 @@ def _step(
             f"the rule of {node.operation!r} must give a tuple of {len(needs)} gradients, one an input, "
             f"got {gradients!r}"
         )
-    others = output if isinstance(output, tuple) else (output,)
-    known = {id(value.counter) for value in (gradient, *inputs, *others) if isinstance(value, Operators)}
+    given = (gradient, *inputs, *(output if isinstance(output, tuple) else (output,)))
     value: Any
     for i, (link, need, value) in enumerate(zip(links, needs, gradients)):
         if not need or value is None:
@@ -108,9 +107,14 @@ def _step(
                 f"the rule of {node.operation!r} must give input {i} a Tensor of its shape {link.shape} as gradient, "
                 f"got {getattr(value, 'shape', value)}"
             )
-        fresh = id(value.counter) not in known
-        known.add(id(value.counter))
+        # Of leaves only it matters, whose gradients the user gets.
+        fresh = isinstance(link, Node) or not _shares(value, (*given, *gradients[:i]))
         yield link, value if value.dtype == link.dtype else apply("astype", value, dtype=link.dtype), fresh
+
+
+def _shares(value: Any, others: tuple[Any, ...]) -> bool:
+    """Whether a Tensor shares memory, with one of others or by a view."""
+    return value.counter[1] or any(isinstance(other, Operators) and other.counter is value.counter for other in others)
 
 
 def _leading(starts: list[Any], targets: set[Any]) -> set[Any]:

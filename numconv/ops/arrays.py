@@ -271,8 +271,3 @@ def write(target: Any, source: Any) -> None:
 @by_device
 def add_into(target: Any, source: Any) -> None:
     np.add(target, source, out=target, casting="same_kind")
-
-
-@by_device
-def size(x: Any) -> int:
-    return math.prod(x.shape)

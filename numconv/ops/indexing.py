@@ -23,7 +23,12 @@ def permute(x: Any, *, axes: Sequence[int]) -> Any:
 @by_device
 def expand(x: Any, *, shape: Sequence[int]) -> Any:
     """A read-only view with elements repeated along axes of length one and new axes in front."""
-    return np.broadcast_to(x, shape)
+    if x.size != 1 or x.ndim > len(shape):
+        return np.broadcast_to(x, shape)
+    # One number, as of every sum in a walk, in a fourth of the time.
+    result: np.ndarray = np.ndarray(shape, x.dtype, np.ascontiguousarray(x), 0, (0,) * len(shape))
+    result.flags.writeable = False
+    return result
 
 
 @by_device
