@@ -9,6 +9,7 @@ import weakref
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from processes import run
 
 import numconv as nc
 from numconv import nn
@@ -119,13 +120,28 @@ def test_dotted_names():
     assert Twice().get_buffer("first.calls").shape == ()
 
 
-def test_a_parameter_is_a_copy():
+def test_parameters_and_buffers_are_copies():
     given = np.ones(3)
-    p = nn.Parameter(given)
+    p, m = nn.Parameter(given), nn.Module()
     p.data[...] = 5
+    m.register_buffer("kept", given)
+    m.load_state_dict({"kept": np.zeros(3)})
     assert_array_equal(given, 1)
     assert p.requires_grad and p.is_leaf
     assert repr(p) == "Parameter containing:\nTensor([5., 5., 5.], requires_grad=True)"
+
+
+def test_layers_load_nothing_but_numpy(tmp_path):
+    code = """
+import json, sys
+import numpy
+from numconv import nn, optim
+nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
+loaded = {name.partition(".")[0] for name in sys.modules}
+print(json.dumps(sorted(loaded & {"numba", "llvmlite", "scipy", "PIL", "safetensors", "tqdm", "matplotlib"})))
+"""
+    (tmp_path / "code.py").write_text(code)
+    assert run(tmp_path / "code.py") == []
 
 
 # --- what is done to it

@@ -7,6 +7,7 @@ from typing import Any
 
 from numconv.autograd.tape import Tensor
 from numconv.nn._parameter import Parameter
+from numconv.ops import arrays
 
 _KINDS = ("_parameters", "_buffers", "_modules")
 
@@ -75,9 +76,12 @@ class Tree:
         self._put("_parameters", name, param)
 
     def register_buffer(self, name: str, tensor: Any, persistent: bool = True) -> None:
-        """Add a Tensor or array that is kept, not learned; or None. `persistent`: whether `state_dict` has it."""
+        """Add a Tensor that is kept, not learned, an array, of which a copy is kept, or None.
+
+        `persistent` says whether `state_dict` has it.
+        """
         self._check_free(name, "_buffers")
-        self._put("_buffers", name, tensor if isinstance(tensor, Tensor | None) else Tensor(tensor))
+        self._put("_buffers", name, tensor if isinstance(tensor, Tensor | None) else Tensor(arrays.copy(arrays.asarray(tensor))))
         (self._non_persistent.discard if persistent else self._non_persistent.add)(name)
 
     def register_module(self, name: str, module: Tree | None) -> None:
