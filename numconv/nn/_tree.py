@@ -81,7 +81,9 @@ class Tree:
         `persistent` says whether `state_dict` has it.
         """
         self._check_free(name, "_buffers")
-        self._put("_buffers", name, tensor if isinstance(tensor, Tensor | None) else Tensor(arrays.copy(arrays.asarray(tensor))))
+        if not isinstance(tensor, Tensor | None):
+            tensor = Tensor(arrays.copy(arrays.asarray(tensor)))
+        self._put("_buffers", name, tensor)
         (self._non_persistent.discard if persistent else self._non_persistent.add)(name)
 
     def register_module(self, name: str, module: Tree | None) -> None:
