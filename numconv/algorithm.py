@@ -28,7 +28,8 @@ class Algorithm:
     """
 
     name = ""
-    accepts: tuple[str, ...] = ()  # cases of lab/cases.py that must not be rejected (channels last)
+    accepts: tuple[str, ...] = ()  # cases of lab/cases.py that must not be rejected
+    accepts_layout = "last"  # where channels lie in them
     replays = False  # whether `run` and `prepare` do nothing but launch kernels, which calls alike may launch again
     reads_weight = False  # whether `rejects_weight` looks at the weight's values
 

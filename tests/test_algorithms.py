@@ -102,7 +102,8 @@ def test_takes_the_cases_it_names(operation, algorithm):
     listed = [named[name] for name in algorithm.accepts if name in named]
     for case in listed or (list(named.values()) if algorithm.name == "direct" else []):
         for dtype in ("float32", "float64"):
-            assert algorithm.rejects(problem_of(case, operation, dtype, "last")) is None, case.name
+            problem = problem_of(case, operation, dtype, algorithm.accepts_layout)
+            assert algorithm.rejects(problem) is None, case.name
 
 
 @pytest.mark.parametrize("operation", CONVOLUTIONS)

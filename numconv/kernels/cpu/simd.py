@@ -283,11 +283,12 @@ def constant(kind: ir.VectorType, value: float) -> Any:
     return ir.Constant(kind, [value] * kind.count)
 
 
-def prefetch_line(builder: Any, place: Any) -> None:
+def prefetch_line(builder: Any, place: Any, level: int = 1) -> None:
+    """Ask for the cache line at `place`, to be in the cache of a level."""
     i32, pointer = ir.IntType(32), ir.IntType(8).as_pointer()
     kind = ir.FunctionType(ir.VoidType(), [pointer, i32, i32, i32])
     function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-    builder.call(function, [builder.bitcast(place, pointer), i32(0), i32(3), i32(1)])
+    builder.call(function, [builder.bitcast(place, pointer), i32(0), i32(4 - level), i32(1)])
 
 
 @intrinsic

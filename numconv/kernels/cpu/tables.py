@@ -7,6 +7,7 @@ from numconv.kernels.cpu import average_direct, average_pooling, max_direct, max
 from numconv.kernels.cpu.depthwise import Depthwise
 from numconv.kernels.cpu.direct import Direct, DirectWeight
 from numconv.kernels.cpu.fft import Fft
+from numconv.kernels.cpu.im2col import Im2col
 from numconv.kernels.cpu.im2col_weight import Im2colWeight
 from numconv.kernels.cpu.indirect import Indirect
 from numconv.kernels.cpu.lp_gradient import LpGradient
@@ -25,7 +26,7 @@ _WEIGHT: tuple[Algorithm, ...] = (OuterWeight(), Im2colWeight(), DirectWeight())
 TABLES: dict[str, tuple[Algorithm, ...]] = {}
 for _n in (1, 2, 3):
     _swept = (Separable(), *_FIRST) if _n == 2 else _FIRST
-    TABLES[f"conv{_n}d"] = (*_swept, *((Rows(),) if _n > 1 else ()), *_LAST)
+    TABLES[f"conv{_n}d"] = (*_swept, Im2col(), *((Rows(),) if _n > 1 else ()), *_LAST)
     TABLES[f"conv{_n}d_input"] = TABLES[f"conv_transpose{_n}d"] = (*_swept, *_LAST)
     TABLES[f"conv{_n}d_weight"] = _WEIGHT
 
