@@ -126,13 +126,7 @@ class LambdaLR(LRScheduler):
 
 
 class LinearLR(LRScheduler):
-    """Warm-up: from `start_factor` times the rate to `end_factor` times it, in equal steps over `total_iters` epochs.
-
-    Raises
-    ------
-    ValueError
-        If `start_factor` is not above 0 and at most 1, or `end_factor` not from 0 to 1.
-    """
+    """Warm-up: from `start_factor` (up to 1) times the rate to `end_factor` times it, over `total_iters` epochs."""
 
     def __init__(
         self,
