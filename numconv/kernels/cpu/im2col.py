@@ -161,7 +161,7 @@ def cycles(rows: int, vectors: int) -> float:
 
 @remembered
 def blocking(problem: ConvProblem) -> Blocking:
-    """Items that the processor's cores share evenly, panels that fit the second-level cache, tiles with little waste."""
+    """Items that cores share evenly, panels that fit the second-level cache, tiles with little waste."""
     swept, dtype = geo.sweep(problem), accumulator_dtype(problem.dtype)
     lanes, channels, width = simd.lanes(dtype), swept.result_channels, max(problem.out_spatial[-1], 1)
     positions, terms = math.prod(problem.out_spatial), swept.source_channels * len(swept.taps)
@@ -169,8 +169,8 @@ def blocking(problem: ConvProblem) -> Blocking:
     # Rows of the weight that share a set of the first-level cache push each other out of it: 43 GF/s in place of 110
     # where 1024 terms met tiles of 28 rows.
     few = terms * dtype.itemsize % (SET // 2) == 0
-    # A line of positions that stays as it is, unless its planes share a set.
-    in_place = problem.kernel == problem.stride == (1,) and not any(problem.padding[0])
+    # Planes of the image are panels as they are, unless they share a set.
+    in_place = {*problem.kernel, *problem.stride} == {1} and not any(map(any, problem.padding))
     in_place = in_place and positions * dtype.itemsize % (SET // 2) != 0
     room = PANEL // (lanes * min(max(terms, 1), TERMS))
     # Products at 240 GF/s in float32; copies at 0.2 ns a number, 0.6 strided, and 6 ns a run; an item 0.3 us; sums in
@@ -211,7 +211,7 @@ def blocking(problem: ConvProblem) -> Blocking:
     tiles = [number for r in rows for number in (r, 0)]
     table = np.array([vectors * lanes, of_item, position_items, part, in_place, sums, memory, 0, 0, *tiles], np.int64)
     seconds = seconds_of(part, vectors, at_once)[1]
-    seconds += math.prod(problem.result_shape) * 5e-11 * max(-(-terms // TERMS), 1)
+    seconds += math.prod(problem.result_shape) * 5e-11
     return Blocking(table, items * position_items, memory, seconds)
 
 
@@ -258,12 +258,11 @@ class Im2col(Algorithm):
             self.run(problem, packed, x, bias, residual, whole, workspace)
             out[...] = whole
             return
-        problem, x, residual, out = geo.joined(problem, x, residual, out)
-        if x.strides[-1] != x.itemsize:
+        cut, swept = blocking(problem), geo.sweep(problem)
+        if x.strides[-1] != x.itemsize or (cut.table[IN_PLACE] and not planes_lie(x)):
             x = np.ascontiguousarray(x)
         if residual is not None and not planes_lie(residual):
             residual = np.ascontiguousarray(residual)
-        cut, swept = blocking(problem), geo.sweep(problem)
         given = geo.operands(problem, x, bias, residual, out)
         workers = min(jit.workers(cut.seconds), workspace.size // self.worker_bytes(problem), max(cut.items, 1))
         multiply(swept.kind)(

@@ -356,9 +356,9 @@ def blocking(problem: ConvProblem) -> Blocking:
     laid_out = 0 if in_place else layout.frame(problem).size
     fused = layout.fuses(problem)
     seconds += items() * 3e-7 + (laid_out * 3e-10 + 3e-6 if not in_place else 0)
-    # Results 50 ps each; turned 0.1 ns, or 1 ns where they do not lie side by side.
+    # Results 50 ps each; turned 0.3 ns, or 1 ns where they do not lie side by side.
     scattered = not fused and (swept.fixed_header[geo.STEP_W] > 1 or swept.half)
-    seconds += problem.n * problem.groups * channels * sum(counts) * (5e-11 if fused else 1e-9 if scattered else 1e-10)
+    seconds += problem.n * problem.groups * channels * sum(counts) * (5e-11 if fused else 1e-9 if scattered else 3e-10)
     return Blocking(
         rows, vectors, in_place, table, phases, taps, depth, items(),
         position_tiles * channel_tiles * rows * width, position_tiles * (record + 1), laid_out,

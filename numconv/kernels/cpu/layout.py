@@ -50,7 +50,7 @@ def lay_out(dtype, half):
             if half == 0 and x_w == channels and (x_c == 1 or channels == 1):
                 run = (last - first) * channels
                 move(laid, to + first * channels, x, at + first * channels, 0, run, run)
-            elif half == 0 and x_w == 1:
+            elif half == 0 and x_w == 1 and 2 * channels > lanes:
                 for c in range(0, channels, lanes):
                     some = min(lanes, channels - c)
                     for w in range(first, last, lanes):

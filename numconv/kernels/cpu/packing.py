@@ -33,15 +33,15 @@ def pack_panels(width, dtype, half):
         for item in range(start, stop):
             g, tile = divmod(item, tiles)
             to_group = g * tiles * width * taps * sources
-            for v in range(0, width, lanes):
-                first = tile * width + v
-                some = max(min(lanes, channels - first), 0)
-                for n in range(runs):
-                    at = g * header[geo.WEIGHT_G] + first * over_r + n * over_s
-                    for j in range(0, run, lanes):
-                        here = min(lanes, run - j)
+            for n in range(runs):
+                for j in range(0, run, lanes):
+                    here = min(lanes, run - j)
+                    for v in range(0, width, lanes):
+                        first = tile * width + v
+                        some = max(min(lanes, channels - first), 0)
+                        at = g * header[geo.WEIGHT_G] + first * over_r + n * over_s + j
                         if half == 0 and over_r > 1:
-                            turn(weight, at + j, over_r, some, here, block)
+                            turn(weight, at, over_r, some, here, block)
                         s, tap = divmod(j, taps)
                         for i in range(here):
                             to = (places[tap, FIRST] * tiles + tile * places[tap, COUNT] + places[tap, INDEX]) * sources
@@ -52,10 +52,10 @@ def pack_panels(width, dtype, half):
                             if half == 0 and over_r > 1:
                                 move(packed, to, block, i * lanes, 0, lanes, lanes)
                             elif half == 0:
-                                move(packed, to, weight, at + j + i, 0, some, lanes)
+                                move(packed, to, weight, at + i, 0, some, lanes)
                             else:
                                 for r in range(some):
-                                    write(packed, to + r, load(weight, at + j + i + r * over_r))
+                                    write(packed, to + r, load(weight, at + i + r * over_r))
                                 fill(packed, to + some, to + lanes, 0)
 
     return body
