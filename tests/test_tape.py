@@ -280,6 +280,13 @@ def test_hooks():
         Tensor(np.zeros(3)).register_hook(print)
 
 
+def test_a_hook_may_walk():
+    x, y = leaf(3), leaf(3)
+    x.register_hook(lambda g: (y * g).sum().backward())
+    (x * 2).sum().backward()
+    assert_array_equal(y.grad.data, np.full(3, 2.0))
+
+
 # --- errors
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +13,20 @@ from numconv.autograd.walk import walk
 from numconv.ops import arrays
 from numconv.ops.device import is_array
 
-_leaves = threading.Lock()  # two threads may add to the gradient of one leaf
+
+class _Leaves:
+    """Held while gradients are added to leaves: two threads may add to one, and a hook may walk again."""
+
+    def __init__(self) -> None:
+        self.renew()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self.renew)
+
+    def renew(self) -> None:
+        self.lock = threading.RLock()  # another thread of the parent may have held it
+
+
+_leaves = _Leaves()
 
 
 def _link(tensor: Tensor) -> Any:
@@ -48,7 +62,7 @@ def backward(
     with set_grad_enabled(create_graph):
         seeds = _seeds(tensors, gradients)
         found, shared = walk(apply, wrap, seeds, None, create_graph if retain_graph is None else retain_graph)
-        with _leaves:
+        with _leaves.lock:
             for leaf, gradient in found.items():
                 _accumulate(leaf, gradient, leaf in shared)
 

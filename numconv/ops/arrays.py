@@ -6,7 +6,6 @@ keep the layout in memory that operands share.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
