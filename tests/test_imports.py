@@ -36,7 +36,18 @@ LAYERS = [
 ]
 NUMBA = {
     f"kernels.cpu.{name}"
-    for name in ("simd", "narrow_tile", "placed_tile", "tiles", "transforms", "jit", "launch", "lowering", "cache")
+    for name in (
+        "simd",
+        "narrow_tile",
+        "panel_tile",
+        "placed_tile",
+        "tiles",
+        "transforms",
+        "jit",
+        "launch",
+        "lowering",
+        "cache",
+    )
 }
 OPTIONAL = {
     "numba": NUMBA,
