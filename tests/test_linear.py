@@ -6,7 +6,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from numconv.lab import reference
-from numconv.ops.linear import linear
+from numconv.ops.linear import linear, linear_input, linear_weight
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 
@@ -105,3 +105,39 @@ def test_non_finite_values_do_not_warn():
 def test_judges_its_arguments(arguments, error, message):
     with pytest.raises(error, match=message):
         linear(*arguments)
+
+
+@pytest.mark.parametrize(
+    "m, n, k", [(1, 1, 1), (5, 3, 7), (33, 65, 130), (3, 2, 1030), (6, 2500, 3), (2, 5, 0), (0, 3, 4)]
+)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_any_number_of_threads_gives_the_same_bits(m, n, k, dtype, threads, always_parallel):
+    x, weight, grad = noise((m, k), dtype), noise((n, k), dtype, 1), noise((m, n), dtype, 2)
+    wide = [a.astype(float) for a in (x, weight, grad)]
+    pairs = [(wide[0], wide[1].T), (wide[2], wide[1]), (wide[2].T, wide[0])]
+    results = []
+    for count in (1, 2, 3):
+        threads(count)
+        results.append([linear(x, weight), linear_input(weight, grad), linear_weight(x, grad)])
+    for one, two, three, (a, b) in zip(*results, pairs):
+        assert_array_equal(one, two)
+        assert_array_equal(one, three)
+        assert one.dtype == dtype
+        bound = (1e-6 if dtype == np.float32 else 1e-14) * (np.abs(a) @ np.abs(b)).max(initial=0)
+        assert_allclose(one, a @ b, rtol=0, atol=bound)
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.complex64, np.float16, BFLOAT16])
+def test_gradients_in_other_dtypes(dtype):
+    x, weight, grad = ((noise(s, seed=i) * 4).astype(dtype) for i, s in enumerate([(3, 5), (4, 5), (3, 4)]))
+    wide = [a.astype(np.complex128 if dtype == np.complex64 else float) for a in (x, weight, grad)]
+    for got, exact in ((linear_input(weight, grad), wide[2] @ wide[1]), (linear_weight(x, grad), wide[2].T @ wide[0])):
+        assert got.dtype == dtype
+        assert_allclose(got.astype(exact.dtype), exact, rtol=1e-2, atol=0.3 if dtype == BFLOAT16 else 0.03)
+
+
+def test_strided_operands():
+    x, weight, grad = noise((6, 10))[::2, ::2], noise((5, 4), seed=1).T, noise((4, 3), seed=2).T
+    assert_allclose(linear(x, weight), x @ weight.T, rtol=1e-12)
+    assert_allclose(linear_input(weight, grad), grad @ weight, rtol=1e-12)
+    assert_allclose(linear_weight(x, grad), grad.T @ x, rtol=1e-12)

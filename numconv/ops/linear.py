@@ -7,7 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from numconv.algorithm import kernels
+from numconv.kernels.cpu.memory import empty
 from numconv.ops import activation as activations
+from numconv.ops.elementwise import NATIVE, straight
 from numconv.problem import HALF, supported_dtype
 
 
@@ -36,30 +39,22 @@ def linear(x: Any, weight: Any, bias: Any = None, activation: Any = None) -> np.
     TypeError
         For bool and unsupported dtypes, or an activation of an integer or complex result.
     """
-    operands = {"x": np.asarray(x), "weight": np.asarray(weight)}
-    if bias is not None:
-        operands["bias"] = np.asarray(bias)
-    dtypes = [supported_dtype(name, array.dtype) for name, array in operands.items()]
-    try:
-        dtype = np.result_type(*dtypes)
-    except TypeError:
-        raise TypeError(f"x, weight and bias must have a common dtype, got {[str(d) for d in dtypes]}") from None
-    x, weight = operands["x"], operands["weight"]
+    operands = {"x": x, "weight": weight} | ({} if bias is None else {"bias": bias})
+    (x, weight, *rest), work, dtype = _operands(**operands)
     if weight.ndim not in (1, 2):
         raise ValueError(f"weight must have shape (out, in) or (in,), got {weight.shape}")
     if x.ndim < 1 or x.shape[-1] != weight.shape[-1]:
         raise ValueError(f"x must have weight's {weight.shape[-1]} entries along its last axis, got shape {x.shape}")
     shape = (*x.shape[:-1], *weight.shape[:-1])
-    if bias is not None and not _broadcasts(operands["bias"].shape, shape):
-        raise ValueError(f"bias must broadcast to the result's shape {shape}, got {operands['bias'].shape}")
+    if rest and not _broadcasts(rest[0].shape, shape):
+        raise ValueError(f"bias must broadcast to the result's shape {shape}, got {rest[0].shape}")
     parsed = activations.parse(activation)
     if parsed is not None and dtype.kind not in "fV":
         raise TypeError(f"activation needs a float dtype, got {dtype}")
 
-    work = np.dtype(np.float32) if dtype.name in HALF else dtype
-    x, weight, *rest = (array.astype(work, copy=False) for array in operands.values())
+    x, weight, *rest = (array.astype(work, copy=False) for array in (x, weight, *rest))
     with np.errstate(all="ignore"):
-        y = (x.reshape(-1, x.shape[-1]) @ weight.T).reshape(shape) if x.size else np.zeros(shape, work)
+        y = _by_rows(x.reshape(-1, x.shape[-1]), weight).reshape(shape) if x.size else np.zeros(shape, work)
         if rest:
             y += rest[0]
         return activations.apply(y, parsed, out=y).astype(dtype, copy=False)
@@ -85,12 +80,20 @@ def linear_input(weight: Any, grad_output: Any) -> np.ndarray:
     TypeError
         As `linear`.
     """
-    weight, grad_output = np.asarray(weight), np.asarray(grad_output)
+    arrays, work, dtype = _operands(weight=weight, grad_output=grad_output)
+    weight, grad_output = arrays
     if weight.ndim == 1:
         weight, grad_output = weight[None], grad_output[..., None]
     if weight.ndim != 2 or grad_output.ndim < 1 or grad_output.shape[-1] != weight.shape[0]:
         raise ValueError(f"grad_output must have a last axis of weight's {weight.shape[0]}, got {grad_output.shape}")
-    return linear(grad_output, weight.T)
+    lead = grad_output.shape[:-1]
+    rows = grad_output.reshape(math.prod(lead), weight.shape[0])
+    with np.errstate(all="ignore"):
+        return (
+            _by_columns(rows.astype(work, copy=False), weight.astype(work, copy=False), False)
+            .reshape(*lead, weight.shape[1])
+            .astype(dtype, copy=False)
+        )
 
 
 def linear_weight(x: Any, grad_output: Any) -> np.ndarray:
@@ -113,13 +116,49 @@ def linear_weight(x: Any, grad_output: Any) -> np.ndarray:
     TypeError
         As `linear`.
     """
-    x, grad_output = np.asarray(x), np.asarray(grad_output)
+    (x, grad_output), work, dtype = _operands(x=x, grad_output=grad_output)
     out = grad_output.shape[x.ndim - 1 :]
     if x.ndim < 1 or len(out) > 1 or grad_output.shape[: x.ndim - 1] != x.shape[:-1]:
         raise ValueError(f"grad_output must have the leading axes of x, {x.shape[:-1]}, got {grad_output.shape}")
     count = math.prod(x.shape[:-1])
     rows, gradients = x.reshape(count, x.shape[-1]), grad_output.reshape(count, *(out or (1,)))
-    return linear(gradients.T, rows.T).reshape(*out, x.shape[-1])
+    with np.errstate(all="ignore"):
+        product = _by_columns(gradients.astype(work, copy=False), rows.astype(work, copy=False), True)
+        return product.reshape(*out, x.shape[-1]).astype(dtype, copy=False)
+
+
+def _operands(**given: Any) -> tuple[list[np.ndarray], np.dtype, np.dtype]:
+    """Arrays, the dtype to compute in, and that of the result."""
+    arrays = [np.asarray(value) for value in given.values()]
+    dtypes = [supported_dtype(name, array.dtype) for name, array in zip(given, arrays)]
+    try:
+        dtype = np.result_type(*dtypes)
+    except TypeError:
+        raise TypeError(f"{', '.join(given)} must have a common dtype, got {[str(d) for d in dtypes]}") from None
+    return arrays, np.dtype(np.float32) if dtype.name in HALF else dtype, dtype
+
+
+def _by_rows(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """a @ b.T, for b of one axis or two, in a dtype that both have."""
+    if a.dtype not in NATIVE:
+        return a @ b.T
+    n = len(b) if b.ndim == 2 else 1
+    c = np.empty((len(a), n), a.dtype)
+    shape = len(a), n, a.shape[1]
+    kernels("matrix_product").times_rows(straight(a, a.dtype), straight(b, a.dtype), c.reshape(-1), shape)
+    return c
+
+
+def _by_columns(a: np.ndarray, b: np.ndarray, transposed: bool) -> np.ndarray:
+    """a @ b, or a.T @ b, in a dtype that both have."""
+    if a.dtype not in NATIVE:
+        return (a.T if transposed else a) @ b
+    rows = a.shape[1] if transposed else len(a)
+    c = empty((rows, b.shape[1]), a.dtype)
+    shape = rows, b.shape[1], len(b)
+    product = kernels("matrix_product").times_columns
+    product(straight(a, a.dtype), straight(b, a.dtype), c.reshape(-1), shape, transposed)
+    return c
 
 
 def _broadcasts(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
