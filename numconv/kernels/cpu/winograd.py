@@ -23,6 +23,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,7 +35,10 @@ from numconv.kernels.cpu.tiles import TAP
 from numconv.options import available_cores
 from numconv.problem import LAST, ConvProblem, accumulator_dtype, remembered
 
-POINTS = {2: (0.0, 1.0, -1.0), 4: (0.0, math.sqrt(0.5), -math.sqrt(0.5), math.sqrt(2), -math.sqrt(2))}
+POINTS = {
+    2: (0.0, 1.0, -1.0),
+    4: (0.0, math.sqrt(0.5), -math.sqrt(0.5), math.sqrt(2), -math.sqrt(2)),
+}
 SQUARES = 1 << 17  # numbers of a group's transformed squares: 512 KB in float32, half the second-level cache
 ITEMS = 8  # groups are made smaller, or channels split, until there are so many items
 STEPS = 256  # source channels multiplied at a time
@@ -375,18 +379,6 @@ def _blocking(problem: ConvProblem, m: int) -> Blocking:
     )  # fmt: skip
 
 
-@remembered
-def blocking2(problem: ConvProblem) -> Blocking:
-    """The blocking for F(2, 3), remembered."""
-    return _blocking(problem, 2)
-
-
-@remembered
-def blocking4(problem: ConvProblem) -> Blocking:
-    """The blocking for F(4, 3), remembered."""
-    return _blocking(problem, 4)
-
-
 def _shapes(problem: ConvProblem, cut: Blocking) -> tuple[np.ndarray, np.ndarray]:
     """The shape where results are stored apart, and that where the transform stores them."""
     swept, name = geo.sweep(problem), layout.activation_of(problem)
@@ -398,16 +390,18 @@ def _shapes(problem: ConvProblem, cut: Blocking) -> tuple[np.ndarray, np.ndarray
     return apart, fused
 
 
-@remembered
-def shapes2(problem: ConvProblem) -> tuple[np.ndarray, np.ndarray]:
-    """The shapes for F(2, 3), remembered."""
-    return _shapes(problem, blocking2(problem))
+def _of(m: int) -> tuple[Callable[[ConvProblem], Blocking], Callable[[ConvProblem], tuple[np.ndarray, np.ndarray]]]:
+    """Blocking and shapes for F(m, 3), remembered."""
 
+    @remembered
+    def cut(problem: ConvProblem) -> Blocking:
+        return _blocking(problem, m)
 
-@remembered
-def shapes4(problem: ConvProblem) -> tuple[np.ndarray, np.ndarray]:
-    """The shapes for F(4, 3), remembered."""
-    return _shapes(problem, blocking4(problem))
+    @remembered
+    def shapes(problem: ConvProblem) -> tuple[np.ndarray, np.ndarray]:
+        return _shapes(problem, cut(problem))
+
+    return cut, shapes
 
 
 class Winograd(layout.OnChannelsLast):
@@ -417,7 +411,7 @@ class Winograd(layout.OnChannelsLast):
 
     def __init__(self, m: int) -> None:
         self.name = f"winograd_{m}x{m}"
-        self._blocking, self._shapes = {2: (blocking2, shapes2), 4: (blocking4, shapes4)}[m]
+        self._blocking, self._shapes = _of(m)
 
     def blocking(self, problem: ConvProblem) -> Blocking:
         return self._blocking(problem)
