@@ -15,6 +15,12 @@ from numconv.autograd import functional as F
 from numconv.nn import init
 
 
+@pytest.fixture(autouse=True)
+def one_thread(threads):
+    """Hundreds of tiny layers in a row: on a busy machine, two threads wait for each other at each."""
+    threads(1)
+
+
 @pytest.fixture
 def undrawn(monkeypatch):
     """Weights of zeros: hundreds of millions of random numbers take a while."""
