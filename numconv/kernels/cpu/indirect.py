@@ -37,9 +37,9 @@ ROWS_OF_SET = 9
 # Of the blocking, an array: tiles of positions and channels in a block, blocks of positions, taps and channels that
 # are summed at a time, numbers in a tile's record, then each phase's first block.
 POSITION_TILES, CHANNEL_TILES, POSITION_BLOCKS, TAPS, PIECE, RECORD, FIRST_BLOCK = range(7)
-# Of the shape, an array: addresses of the tile and of the one that turns results, rows and vectors, whether it stores
-# and past the caches.
-TILE, TURNED, ROWS_OF_TILE, VECTORS_OF_TILE, STORES, STREAMS = range(6)
+# Of the shape, an array: addresses of the tile and of the one that turns results, rows and vectors, whether results are
+# stored past the caches.
+TILE, TURNED, ROWS_OF_TILE, VECTORS_OF_TILE, STREAMS = range(5)
 
 
 @jit.function
@@ -122,8 +122,11 @@ def list_taps(size):
 
 
 @jit.kernel
-def multiply(dtype, half):
-    """The pass, with the tile that `shape` describes; in a fused one the tile stores the result."""
+def multiply(dtype, half, fused):
+    """The pass, with the tile that `shape` describes; in a fused one the tile stores the result.
+
+    They are two kernels, since each takes a second less to compile than one that can be both.
+    """
     size, lanes = np.dtype(dtype).itemsize, simd.lanes(dtype)
     call, address, prefetch = simd.call, simd.address, simd.prefetch
     listed_rows, listed_taps, store = list_rows(), list_taps(size), layout.store_turned(dtype, half)
@@ -134,9 +137,9 @@ def multiply(dtype, half):
         start, stop, worker, x, packed, bias, residual, out, sums, tables, zeros, header, phases, taps, blocking,
         shape, parameter,
     ):  # fmt: skip
-        tile, turned, rows, fused = shape[TILE], shape[TURNED], shape[ROWS_OF_TILE], shape[STORES] != 0
+        tile, turned, rows = shape[TILE], shape[TURNED], shape[ROWS_OF_TILE]
         width = shape[VECTORS_OF_TILE] * lanes
-        area, tile_last = rows * width, last * shape[STORES]
+        area, tile_last = rows * width, last if fused else 0
         # Locals, since a store could change the header for all that the compiler knows.
         groups, channels, depth = header[geo.GROUPS], header[geo.R], header[geo.S]
         step_d, step_h, step_w = header[geo.STEP_D], header[geo.STEP_H], header[geo.STEP_W]
@@ -146,7 +149,7 @@ def multiply(dtype, half):
         table, total = worker * position_tiles * (record + 1), worker * position_tiles * channel_tiles * area
         counts_at = table + position_tiles * record
         with_residual = residual_bit * header[geo.HAS_RESIDUAL]
-        streams = shape[STREAMS] != 0 and channels % width == 0 and on_lines(out, header)
+        streams = fused and shape[STREAMS] != 0 and channels % width == 0 and on_lines(out, header)
         tile_last += stream_bit * streams
         for item in range(start, stop):
             rest, block = divmod(item, blocking[POSITION_BLOCKS])
@@ -382,20 +385,22 @@ def reached(swept: geo.Sweep) -> float:
     return inside / max(everything, 1)
 
 
+def _shape(problem: ConvProblem, activation: str, turned: int) -> np.ndarray:
+    cut = blocking(problem)
+    tile = tiles.address(tiles.indirect, 12, cut.rows, cut.vectors, geo.sweep(problem).kind, activation)
+    return np.array([tile, turned, cut.rows, cut.vectors, layout.streams(problem)], np.int64)
+
+
 @remembered
-def shapes(problem: ConvProblem) -> tuple[np.ndarray, np.ndarray]:
-    """The shape where sums are stored apart, and that of a tile which stores the result."""
-    cut, swept = blocking(problem), geo.sweep(problem)
-    numbers = cut.rows, cut.vectors, swept.kind
+def shape_apart(problem: ConvProblem) -> np.ndarray:
+    """The shape where sums are stored apart."""
+    return _shape(problem, "", layout.turned_tile(problem))
 
-    def shape(activation: str, stores: bool) -> np.ndarray:
-        tile = tiles.address(tiles.indirect, 12, *numbers, activation)
-        return np.array(
-            [tile, layout.turned_tile(problem), cut.rows, cut.vectors, stores, layout.streams(problem)], np.int64
-        )
 
-    apart = shape("", False)
-    return apart, shape(layout.activation_of(problem), True) if layout.fuses(problem) else apart
+@remembered
+def shape_fused(problem: ConvProblem) -> np.ndarray:
+    """The shape of a tile that stores the result."""
+    return _shape(problem, layout.activation_of(problem), 0)
 
 
 class Indirect(layout.OnChannelsLast):
@@ -429,7 +434,7 @@ class Indirect(layout.OnChannelsLast):
         if header[geo.S] != cut.depth:  # taps of a row that count as channels
             header = header.copy()
             header[geo.S] = cut.depth
-        multiply(swept.kind, swept.half)(
+        multiply(swept.kind, swept.half, fused)(
             workers, cut.items, given.x, packed, given.bias, given.residual, given.out, sums, addresses, cut.zeros,
-            header, cut.phases, cut.taps, cut.table, shapes(problem)[fused], given.parameter,
+            header, cut.phases, cut.taps, cut.table, (shape_fused if fused else shape_apart)(problem), given.parameter,
         )  # fmt: skip

@@ -122,7 +122,7 @@ def store_back(m_h: int, m_w: int, dtype: str, activation: str) -> Any:
 
 
 @jit.kernel
-def correlate(m_h, m_w, dtype, half):
+def correlate(m_h, m_w, dtype, half, fused):
     """The pass, with the tiles that `shape` describes; in a fused one results are stored by the transform."""
     lanes, call, address = simd.lanes(dtype), simd.call, simd.address
     (b_h, _, a_h), (b_w, _, a_w) = matrices(m_h), matrices(m_w)
@@ -139,7 +139,6 @@ def correlate(m_h, m_w, dtype, half):
         sizes, shape, parameter,
     ):  # fmt: skip
         tile, store, turned, rows = shape[TILE], shape[STORE], shape[TURNED], shape[ROWS]
-        fused = store != 0
         width = shape[VECTORS] * lanes
         area = rows * width
         channels, sources, groups = header[geo.R], header[geo.S], header[geo.GROUPS]
@@ -379,29 +378,31 @@ def _blocking(problem: ConvProblem, m: int) -> Blocking:
     )  # fmt: skip
 
 
-def _shapes(problem: ConvProblem, cut: Blocking) -> tuple[np.ndarray, np.ndarray]:
-    """The shape where results are stored apart, and that where the transform stores them."""
+def _shape(problem: ConvProblem, cut: Blocking, fused: bool) -> np.ndarray:
+    """The shape where results are stored apart, or that where the transform stores them."""
     swept, name = geo.sweep(problem), layout.activation_of(problem)
     tile = tiles.address(tiles.indirect, 12, cut.rows, cut.vectors, swept.kind, "")
-    apart = np.array([tile, 0, layout.turned_tile(problem), cut.rows, cut.vectors], np.int64)
-    fused = apart.copy()
-    if layout.fuses(problem):
-        fused[STORE] = jit.address(store_back(cut.m_h, cut.m_w, swept.kind, name), 14)
-    return apart, fused
+    store = jit.address(store_back(cut.m_h, cut.m_w, swept.kind, name), 14) if fused else 0
+    turned = 0 if fused else layout.turned_tile(problem)
+    return np.array([tile, store, turned, cut.rows, cut.vectors], np.int64)
 
 
-def _of(m: int) -> tuple[Callable[[ConvProblem], Blocking], Callable[[ConvProblem], tuple[np.ndarray, np.ndarray]]]:
-    """Blocking and shapes for F(m, 3), remembered."""
+def _of(m: int) -> tuple[Callable[[ConvProblem], Blocking], tuple[Callable[[ConvProblem], np.ndarray], ...]]:
+    """Blocking and the two shapes for F(m, 3), remembered."""
 
     @remembered
     def cut(problem: ConvProblem) -> Blocking:
         return _blocking(problem, m)
 
     @remembered
-    def shapes(problem: ConvProblem) -> tuple[np.ndarray, np.ndarray]:
-        return _shapes(problem, cut(problem))
+    def apart(problem: ConvProblem) -> np.ndarray:
+        return _shape(problem, cut(problem), False)
 
-    return cut, shapes
+    @remembered
+    def fused(problem: ConvProblem) -> np.ndarray:
+        return _shape(problem, cut(problem), True)
+
+    return cut, (apart, fused)
 
 
 class Winograd(layout.OnChannelsLast):
@@ -448,7 +449,7 @@ class Winograd(layout.OnChannelsLast):
     def run_band(self, problem, packed, given, fused, memory):
         cut, swept = self._blocking(problem), geo.sweep(problem)
         workers, addresses, sums = self.split(problem, memory)
-        correlate(cut.m_h, cut.m_w, swept.kind, swept.half)(
+        correlate(cut.m_h, cut.m_w, swept.kind, swept.half, fused)(
             workers, cut.items, given.x, packed, given.bias, given.residual, given.out, sums, addresses, given.header,
-            cut.starts_h, cut.starts_w, cut.table, cut.sizes, self._shapes(problem)[fused], given.parameter,
+            cut.starts_h, cut.starts_w, cut.table, cut.sizes, self._shapes[fused](problem), given.parameter,
         )  # fmt: skip
