@@ -1,8 +1,8 @@
 """The program ``numconv``: one parser, one module of ``numconv.commands`` for each command.
 
 Bad arguments, missing files and problems that numconv refuses give one line on stderr and exit status 2; a part that
-is not installed gives one line and exit status 1. Nothing here imports numba or an optional package: each command
-imports what it needs when it runs.
+is not installed, and training that came to NaN, give one line and exit status 1. Nothing here imports numba or an
+optional package: each command imports what it needs when it runs.
 """
 
 from __future__ import annotations
@@ -13,10 +13,19 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from numconv.commands import bench, demo, filter, info, shape, warmup
+from numconv.commands import bench, demo, filter, info, predict, shape, train, warmup
 from numconv.extras import MissingExtra
 
-COMMANDS = {"demo": demo, "info": info, "filter": filter, "shape": shape, "warmup": warmup, "bench": bench}
+COMMANDS = {
+    "demo": demo,
+    "info": info,
+    "filter": filter,
+    "shape": shape,
+    "train": train,
+    "predict": predict,
+    "warmup": warmup,
+    "bench": bench,
+}
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -30,7 +39,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser of every command."""
     from numconv import __version__
 
-    parser = OneLineParser(prog="numconv", description="Convolution and pooling for NumPy arrays.")
+    parser = OneLineParser(prog="numconv", description="Convolution for NumPy arrays, and models made of it.")
     parser.add_argument("--version", action="version", version=f"numconv {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, module in COMMANDS.items():
@@ -53,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options.run(options)
         sys.stdout.flush()
-    except MissingExtra as error:
+    except (MissingExtra, FloatingPointError) as error:
         return fail(options.command, error, 1)
     except BrokenPipeError:  # the reader, `head` say, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -10,6 +10,8 @@ from PIL import Image
 from processes import run
 
 from numconv import data, models, nn, optim, random, train
+from numconv.cli import main
+from numconv.train import _fit
 
 RUN = """
 import hashlib, json
@@ -263,3 +265,85 @@ def test_pictures_are_drawn(pictures, tmp_path):
         train.draw_features(model, X, tmp_path / "features.png")
     with pytest.raises(ValueError, match="Conv2d"):
         train.draw_filters(nn.Sequential(nn.Flatten()), tmp_path / "filters.png")
+
+
+# --- the program
+
+
+@pytest.fixture
+def file(tmp_path):
+    """200 digits of 8x8, as one would bring them."""
+    X, y = data.digits()
+    np.savez(tmp_path / "some.npz", X=np.uint8(X[:200] * 255), y=y[:200])
+    return str(tmp_path / "some.npz")
+
+
+def trained(file, folder, epochs, *others):
+    options = ["--set", "activation=relu", "--data", file, "--epochs", str(epochs), "--augment", "--out", str(folder)]
+    return main(["train", "--model", "lenet5", *options, *others])
+
+
+def test_the_program_trains_and_predicts(file, tmp_path, capsys):
+    folder = tmp_path / "out"
+    assert trained(file, folder, 2, "--lr", "0.005") == 0
+    shown = capsys.readouterr()
+    assert "epoch 2/2" in shown.err
+    assert "of 40 pictures right" in shown.out
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"checkpoint.npz", "model.npz", "curves.png", "filters.png", "features.png"}
+    pixels = np.load(file)["X"][0, 0]
+    Image.fromarray(pixels).save(tmp_path / "zero.png")
+    Image.fromarray(255 - pixels).save(tmp_path / "ink.png")
+    model = str(folder / "model.npz")
+    assert main(["predict", model, str(tmp_path / "zero.png"), "--data", file]) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert "of 200 pictures right" in second
+    assert main(["predict", model, str(tmp_path / "ink.png"), "--invert"]) == 0
+    assert capsys.readouterr().out.split()[1:] == first.split()[1:]
+
+
+def test_the_program_goes_on_after_ctrl_c(file, tmp_path, capsys, monkeypatch):
+    assert trained(file, tmp_path / "whole", 2) == 0
+    step, calls = _fit._step, []
+
+    def interrupted(*arguments):
+        calls.append(None)
+        if len(calls) == 7:  # of 5 batches an epoch
+            os.kill(os.getpid(), signal.SIGINT)
+        step(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_fit, "_step", interrupted)
+        assert trained(file, tmp_path / "parts", 2) == 130
+    assert "--resume goes on" in capsys.readouterr().err
+    assert not (tmp_path / "parts" / "model.npz").exists()
+    assert trained(file, tmp_path / "parts", 2, "--resume") == 0
+    whole, parts = ((tmp_path / name / "model.npz").read_bytes() for name in ("whole", "parts"))
+    assert whole == parts
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("train --model lenet6 --data digits", "lenet6"),
+        ("train --model lenet5 --data nothing", "nothing"),
+        ("train --model lenet5 --data digits --set pooling", "NAME=VALUE"),
+        ("train --model lenet5 --data digits --set pooling=least", "least"),
+        ("train --model lenet5 --data digits --validation 2", "fraction"),
+        ("train --model lenet5 --data digits --epochs 0", "epochs"),
+        ("train --model lenet5 --data digits --resume", "checkpoint.npz"),
+        ("predict missing.npz --data digits", "missing.npz"),
+        ("predict missing.npz", "PICTURE"),
+    ],
+)
+def test_the_program_refuses_in_one_line(arguments, words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments.split()) == 2
+    shown = capsys.readouterr().err
+    assert words in shown
+    assert shown.count("\n") == 1
+
+
+def test_the_program_stops_at_nan(file, tmp_path, capsys):
+    assert trained(file, tmp_path / "out", 3, "--optimizer", "sgd", "--lr", "1e12") == 1
+    assert "the loss is " in capsys.readouterr().err.splitlines()[-1]

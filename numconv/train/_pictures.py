@@ -44,6 +44,7 @@ def draw_curves(history: Sequence[dict[str, float]], path: Path) -> None:
                 axes.plot(epochs, [entry[name] for entry in history], "o-", color=colour, ms=3.5, label=label)
         axes.set_title(what)
         axes.set_xlabel("epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False)
     sheet.savefig(path, dpi=110, format="png")
