@@ -687,6 +687,36 @@ def test_nothing_is_written_beside_the_result(operation, algorithm, monkeypatch)
     assert all((raw[:256] == 0xA5).all() and (raw[-256:] == 0xA5).all() for raw in fences)
 
 
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_repeated_calls_give_what_first_calls_give(operation):
+    """The kernels of the first call, launched again for arrays that lie elsewhere."""
+    for question in questions(operation, "float32")[::5]:
+        nc.options.version += 1
+        wanted = ask(operation, question)
+        moved = [array.copy() if isinstance(array, np.ndarray) else array for array in question.arguments]
+        for _ in range(2):
+            for actual, expected in zip(ask(operation, question._replace(arguments=tuple(moved))), wanted):
+                assert actual.tobytes() == expected.tobytes(), question.name
+                assert not np.shares_memory(actual, expected)
+
+
+@pytest.mark.parametrize("layout", [None, "NHWC"])
+def test_an_index_outside_is_seen_in_repeated_calls(layout):
+    grad = np.ones((1, 2, 2, 3) if layout else (1, 3, 2, 2), np.float32)
+    size = (1, 4, 4, 3) if layout else (1, 3, 4, 4)
+    for index, wrong in itertools.product((5, -1, 16, -2, 2**40, 7), (0, 11)):
+        indices = np.zeros(grad.shape, np.int64)
+        indices.flat[wrong] = index
+        if index in (16, -2, 2**40):
+            with pytest.raises(ValueError, match=f"indices must be from -1 to 15, got {index}"):
+                nc.max_pool2d_input(size, indices, grad, data_format=layout)
+        else:
+            assert nc.max_pool2d_input(size, indices, grad, data_format=layout).sum() == 12 - (index == -1)
+        if not 0 <= index < 16:
+            with pytest.raises(ValueError, match=f"indices must be from 0 to 15, got {index}"):
+                nc.max_unpool2d(grad, indices, 2, data_format=layout)
+
+
 # choice
 
 

@@ -3,30 +3,67 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from numconv.algorithm import forced, select
-from numconv.kernels.cpu.memory import native
+from numconv.kernels.cpu.memory import LARGE, empty, native
 from numconv.ops.convolution import as_array, common_dtype
 from numconv.options import options as settings
 from numconv.problem import FIRST, HALF, LAST, PoolProblem, integer, join_shape, layout_of, spatial_axes, split_shape
 
 _LIMIT = 4096  # calls remembered
+_INDEX = np.dtype(np.int64)
 _calls: dict[Any, _Call] = {}
 
 
-class _Call(NamedTuple):
+class _Call:
     """What is remembered of a call. Arrays are reshaped to those of the problem."""
 
-    problem: PoolProblem
-    algorithm: Any
-    source: tuple[int, ...]
-    target: tuple[int, ...]
-    shape: tuple[int, ...]
-    dtype: np.dtype
+    def __init__(self, problem: PoolProblem, algorithm: Any, shape: tuple[int, ...]) -> None:
+        self.problem = problem
+        self.source = problem.output_shape if problem.backward else problem.input_shape
+        self.target = problem.result_shape
+        self._algorithm, self._shape, self._dtype = algorithm, shape, problem.result_dtype
+        self._large = math.prod(shape) * self._dtype.itemsize >= LARGE
+        self._checks = "max" in problem.operation and (problem.backward or "unpool" in problem.operation)
+        self._replays = algorithm.replays and hasattr(algorithm, "first_run")
+        self._again: Callable[..., None] | None = None
+
+    def run(self, *inputs: np.ndarray) -> Any:
+        """The result, or (values, indices)."""
+        new = empty if self._large else np.empty
+        out = new(self._shape, self._dtype)
+        found = new(self._shape, _INDEX) if self.problem.indices else None
+        if not out.size:
+            return out if found is None else (out, found)
+        if not all(array.size for array in inputs):
+            out[...] = 0
+            return out
+        target = out if out.shape == self.target else out.reshape(self.target)
+        outputs: tuple[np.ndarray, ...] = (target,)
+        if found is not None:
+            outputs = target, found.reshape(self.target)
+        elif self._checks:
+            outputs = target, np.zeros(1, np.uint8)
+        self._compute(inputs, outputs)
+        if self._checks and outputs[1][0]:
+            _check_indices(inputs[0 if self.problem.backward else 1], self.problem)
+        return out if found is None else (out, found)
+
+    def _compute(self, inputs: tuple[np.ndarray, ...], outputs: tuple[np.ndarray, ...]) -> None:
+        """Run the algorithm, or launch its kernels again, for which inputs must lie as at the first call."""
+        if not self._replays or not all(array.flags.carray for array in inputs):
+            self._algorithm.run(self.problem, inputs, outputs)
+            return
+        if self._again is not None:
+            self._again(*inputs, *outputs)
+            return
+        again = self._algorithm.first_run(self.problem, inputs, outputs)
+        self._replays, self._again = again is not None, again
 
 
 def pool(operation: str, x: Any, algorithm: str, *, weights: Any = None, **options: Any) -> Any:
@@ -41,7 +78,7 @@ def pool(operation: str, x: Any, algorithm: str, *, weights: Any = None, **optio
         if problem.adaptive and set(problem.out_spatial) == {1} and x.flags.c_contiguous:
             problem = _collapsed(problem)
         call = _remember(key, _choose(problem, algorithm, shape))
-    return _run(call, _shaped(x, call.source), *_fitting(given, call.problem))
+    return call.run(_shaped(x, call.source), *_fitting(given, call.problem))
 
 
 def pool_gradient(
@@ -58,7 +95,7 @@ def pool_gradient(
         if problem.adaptive and set(problem.out_spatial) == {1}:
             problem = _collapsed(problem)
         call = _remember(key, _choose(problem, algorithm, size))
-    return _run(call, _shaped(grad_output, call.source), *_fitting(given, call.problem))
+    return call.run(_shaped(grad_output, call.source), *_fitting(given, call.problem))
 
 
 def pool_problem(operation: str, x: np.ndarray, *, weights: Any = None, **options: Any) -> PoolProblem:
@@ -117,7 +154,7 @@ def lp_gradient(operation: str, x: Any, grad_output: Any, norm_type: Any, algori
         problem = PoolProblem.make(operation, shape, dtype, **options)
         _check_shape("grad_output", grad_output, problem.output_shape[len(shape) - x.ndim :])
         call = _remember(key, _choose(problem, algorithm, x.shape))
-    return _run(call, _shaped(x, call.problem.input_shape), _shaped(grad_output, call.source))
+    return call.run(_shaped(x, call.problem.input_shape), _shaped(grad_output, call.source))
 
 
 def adaptive_gradient(
@@ -189,8 +226,8 @@ def max_gradient(operation: str, input_size: Any, indices: Any, grad_output: Any
         problem = PoolProblem.make(operation, shape, grad_output.dtype, output_size=spatial, data_format=data_format)
         _check_shape("grad_output", grad_output, problem.output_shape[len(shape) - len(size) :])
         call = _remember(key, _choose(problem, "auto", size))
-    indices = _indices(indices, grad_output.shape, "grad_output", -1, math.prod(call.problem.spatial))
-    return _run(call, _shaped(indices, call.source), _shaped(grad_output, call.source))
+    indices = _indices(indices, grad_output.shape, "grad_output", call.problem)
+    return call.run(_shaped(indices, call.source), _shaped(grad_output, call.source))
 
 
 def unpool(operation: str, x: Any, indices: Any, **options: Any) -> Any:
@@ -201,8 +238,8 @@ def unpool(operation: str, x: Any, indices: Any, **options: Any) -> Any:
         shape = _batched("x", x.shape, operation)
         problem = PoolProblem.make(operation, shape, x.dtype, **options)
         call = _remember(key, _choose(problem, "auto", problem.input_shape[len(shape) - x.ndim :]))
-    indices = _indices(indices, x.shape, "x", 0, math.prod(call.problem.spatial))
-    return _run(call, _shaped(x, call.source), _shaped(indices, call.source))
+    indices = _indices(indices, x.shape, "x", call.problem)
+    return call.run(_shaped(x, call.source), _shaped(indices, call.source))
 
 
 def unpool_gradient(operation: str, input_size: Any, indices: Any, grad_output: Any, data_format: str | None) -> Any:
@@ -215,27 +252,12 @@ def unpool_gradient(operation: str, input_size: Any, indices: Any, grad_output: 
         problem = PoolProblem.make(operation, shape, grad_output.dtype, output_size=spatial, data_format=data_format)
         _check_shape("grad_output", grad_output, problem.input_shape[len(shape) - len(size) :])
         call = _remember(key, _choose(problem, "auto", size))
-    indices = _indices(indices, size, "input_size", 0, math.prod(call.problem.spatial))
-    return _run(call, _shaped(indices, call.target), _shaped(grad_output, call.problem.input_shape))
+    indices = _indices(indices, size, "input_size", call.problem)
+    return call.run(_shaped(indices, call.target), _shaped(grad_output, call.problem.input_shape))
 
 
 def _choose(problem: PoolProblem, algorithm: str, shape: tuple[int, ...]) -> _Call:
-    source = problem.output_shape if problem.backward else problem.input_shape
-    return _Call(problem, select(problem, algorithm), source, problem.result_shape, shape, problem.result_dtype)
-
-
-def _run(call: _Call, *inputs: np.ndarray) -> Any:
-    """The result, or (values, indices)."""
-    problem = call.problem
-    by_indices = "max" in problem.operation and problem.backward
-    out = np.zeros(call.shape, call.dtype) if by_indices else np.empty(call.shape, call.dtype)
-    found = np.empty(call.shape, np.int64) if problem.indices else None
-    if out.size and not all(array.size for array in inputs):
-        out[...] = 0
-    elif out.size:
-        outputs = (out,) if found is None else (out, found)
-        call.algorithm.run(problem, inputs, tuple(array.reshape(call.target) for array in outputs))
-    return out if found is None else (out, found)
+    return _Call(problem, select(problem, algorithm), shape)
 
 
 def _shaped(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -306,18 +328,26 @@ def _check_shape(name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
         raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
 
 
-def _indices(indices: Any, shape: tuple[int, ...], like: str, least: int, size: int) -> np.ndarray:
-    """Indices as int64, none of them outside the plane of `size` positions."""
+def _indices(indices: Any, shape: tuple[int, ...], like: str, problem: PoolProblem) -> np.ndarray:
+    """Indices as int64. Whether those that come as such lie in the plane is seen as they are used."""
     indices = np.asarray(indices)
     if indices.dtype.kind not in "iu":
         raise TypeError(f"indices must be of an integer dtype, got {indices.dtype}")
     if indices.shape != shape:
         raise ValueError(f"indices must have the shape of {like}, {shape}, got {indices.shape}")
+    if indices.dtype == _INDEX:
+        return indices
+    _check_indices(indices, problem)
+    return indices.astype(_INDEX)
+
+
+def _check_indices(indices: np.ndarray, problem: PoolProblem) -> None:
+    """An error where an index is outside the plane; the gradient of a max pooling has -1, too."""
     if indices.size:
+        least, size = 0 if "unpool" in problem.operation else -1, math.prod(problem.spatial)
         low, high = int(indices.min()), int(indices.max())
         if low < least or high >= size:
             raise ValueError(f"indices must be from {least} to {size - 1}, got {low if low < least else high}")
-    return indices.astype(np.int64, copy=False)
 
 
 def _weights(weights: Any) -> tuple[str | None, np.ndarray | None]:

@@ -18,11 +18,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from numconv.kernels.cpu import jit, simd
+from numconv.kernels.cpu import jit, simd, small_gradient, small_windows
 from numconv.kernels.cpu import windows as win
-from numconv.kernels.cpu.average_pooling import form_of, root, term
+from numconv.kernels.cpu.average_pooling import form_of, root, sums_in, term
 from numconv.kernels.cpu.memory import half_kind
 from numconv.kernels.cpu.pooling import Arrays, PoolAlgorithm, estimate, pieces
+from numconv.kernels.cpu.small_windows import window_of
 from numconv.kernels.cpu.window_axes import forward, row_order
 from numconv.problem import LAST, PoolProblem
 
@@ -161,6 +162,7 @@ def _tables(problem: PoolProblem, weights: np.ndarray) -> tuple[np.ndarray, np.n
     return np.concatenate([grid.ravel(), sums.ravel()]), np.concatenate([np.array(header), *classes])
 
 
+NO_INDICES, _NOTHING = np.zeros(1, np.uint64), np.zeros(1)
 _NO_TABLES = np.ones(1), np.zeros(1, np.int64)
 
 
@@ -168,11 +170,24 @@ class Direct(PoolAlgorithm):
     """The definition."""
 
     name = "direct"
+    replays = True
 
     def cost(self, problem: PoolProblem) -> float:
+        if problem.backward and small_gradient.takes(problem):
+            return small_gradient.cost(problem)
+        if not problem.backward and window_of(problem) is not None:
+            return small_windows.cost(problem)
         return estimate(problem)[1]
 
     def run(self, problem: PoolProblem, inputs: Arrays, outputs: Arrays) -> None:  # type: ignore[override]
+        if problem.backward and small_gradient.takes(problem):
+            small_gradient.run(problem, inputs[0], outputs[0], self.cost(problem))
+            return
+        window = None if problem.backward else window_of(problem)
+        if window is not None:
+            kernel = small_windows.small(half_kind(problem.dtype), sums_in(problem), small_windows.SUM, *window)
+            self.launch(problem, kernel, inputs[0], outputs[0], NO_INDICES, _NOTHING)
+            return
         if problem.weights == "array" and problem.backward:
             self._gradient(replace(problem, dtype=np.dtype(np.float64)), inputs[0], inputs[1], outputs[0])
             return

@@ -264,6 +264,7 @@ class Separable(PoolAlgorithm):
     """First along the rows, then along the columns."""
 
     name = "separable"
+    replays = True
     accepts = ("stem", "large_kernel", "dilated_ceil", "pool_1d_padded", "pool_3d_unlike", "large")
 
     def rejects(self, problem: PoolProblem) -> str | None:

@@ -14,11 +14,12 @@ import functools
 
 import numpy as np
 
-from numconv.kernels.cpu import jit, simd
+from numconv.kernels.cpu import jit, simd, small_windows
 from numconv.kernels.cpu import windows as win
 from numconv.kernels.cpu.max_pooling import NO_INDICES, compared_in, larger, lowest
 from numconv.kernels.cpu.memory import half_kind
 from numconv.kernels.cpu.pooling import Arrays, PoolAlgorithm, estimate
+from numconv.kernels.cpu.small_windows import window_of
 from numconv.problem import PoolProblem
 
 # isort: off
@@ -112,16 +113,22 @@ class Direct(PoolAlgorithm):
     """The definition."""
 
     name = "direct"
+    replays = True
 
     def cost(self, problem: PoolProblem) -> float:
-        return 2 * estimate(problem)[1]
+        small = window_of(problem) is not None
+        return small_windows.cost(problem) if small else 2 * estimate(problem)[1]
 
     def run(self, problem: PoolProblem, inputs: Arrays, outputs: Arrays) -> None:  # type: ignore[override]
-        kernel, least = _kernel(problem.dtype, problem.indices)
-        indices = outputs[1].reshape(-1) if problem.indices else NO_INDICES
+        kernel, least = _kernel(problem.dtype, problem.indices, window_of(problem))
+        indices = outputs[1].view(np.uint64).reshape(-1) if problem.indices else NO_INDICES
         self.launch(problem, kernel, inputs[0], outputs[0], indices, least)
 
 
 @functools.cache
-def _kernel(dtype: np.dtype, indices: bool) -> tuple[jit.Kernel, np.ndarray]:
-    return direct(half_kind(dtype), compared_in(dtype), indices), lowest(dtype)
+def _kernel(dtype: np.dtype, indices: bool, window: tuple[int, int, int] | None) -> tuple[jit.Kernel, np.ndarray]:
+    half, kind = half_kind(dtype), compared_in(dtype)
+    if window is None:
+        return direct(half, kind, indices), lowest(dtype)
+    how = small_windows.PLACE if indices else small_windows.MAXIMUM
+    return small_windows.small(half, kind, how, *window), lowest(dtype)

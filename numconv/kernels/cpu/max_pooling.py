@@ -30,7 +30,7 @@ from numconv.kernels.cpu.windows import (
 )  # fmt: skip
 # isort: on
 
-NO_INDICES = np.zeros(1, np.int64)
+NO_INDICES = np.zeros(1, np.uint64)
 
 
 def compared_in(dtype: np.dtype) -> str:
@@ -206,6 +206,7 @@ class Separable(PoolAlgorithm):
     """First along the rows, then along the columns."""
 
     name = "separable"
+    replays = True
     accepts = ("stem", "large_kernel", "dilated_ceil", "pool_1d_padded", "pool_3d_unlike", "large")
 
     def rejects(self, problem: PoolProblem) -> str | None:
@@ -221,7 +222,7 @@ class Separable(PoolAlgorithm):
 
     def run(self, problem: PoolProblem, inputs: Arrays, outputs: Arrays) -> None:  # type: ignore[override]
         kernel, least = _kernel(problem.dtype, problem.indices)
-        indices = outputs[1].reshape(-1) if problem.indices else NO_INDICES
+        indices = outputs[1].view(np.uint64).reshape(-1) if problem.indices else NO_INDICES
         self.launch(problem, kernel, inputs[0], outputs[0], indices, least)
 
 

@@ -15,6 +15,7 @@ from numconv.algorithm import Algorithm
 from numconv.kernels.cpu import jit
 from numconv.kernels.cpu import windows as win
 from numconv.kernels.cpu.memory import flat
+from numconv.kernels.cpu.replay import TABLE, noting, replay
 from numconv.kernels.cpu.window_axes import most, row_order
 from numconv.options import options
 from numconv.problem import LAST, PoolProblem
@@ -22,29 +23,45 @@ from numconv.problem import LAST, PoolProblem
 Arrays = tuple[np.ndarray, ...]
 
 
+def _operands(*arrays: np.ndarray) -> list[np.ndarray]:
+    """Arrays as kernels get them. Indices stand apart from tables by their type."""
+    return [array.view(np.uint64) if array.dtype == TABLE else array for array in arrays]
+
+
 class PoolAlgorithm(Algorithm):
     """How a pooling, one of its gradients or an unpooling is computed.
 
-    `run(problem, inputs, outputs)` gets tuples of batched, native arrays. Outputs are C-contiguous.
+    `run(problem, inputs, outputs)` gets tuples of batched, native arrays. Outputs are C-contiguous. Where indices come
+    in, `outside` is one number, 0, to be set to 1 if one of them is outside its plane: such are passed over.
 
-    =====================  ==============================  =====================
+    =====================  ==============================  ======================
     operation              inputs                          outputs
-    =====================  ==============================  =====================
+    =====================  ==============================  ======================
     max_pool               x                               maxima, or with indices
     avg_pool, lp_pool      x                               result
     weighted_avg_pool      x, or x and weights             result
-    max_pool_input         indices, grad_output            gradient, zeros
+    max_pool_input         indices, grad_output            gradient, outside
     avg_pool_input         grad_output                     gradient
     weighted..._input      grad_output, or with weights    gradient
     lp_pool_input          x, grad_output                  gradient
-    max_unpool             x, indices                      result, zeros
-    max_unpool_input       indices, grad_output            gradient
-    =====================  ==============================  =====================
+    max_unpool             x, indices                      result, outside
+    max_unpool_input       indices, grad_output            gradient, outside
+    =====================  ==============================  ======================
     """
 
     def run(self, problem: PoolProblem, inputs: Arrays, outputs: Arrays) -> None:  # type: ignore[override]
         """Compute into `outputs`."""
         raise NotImplementedError
+
+    def first_run(self, problem: PoolProblem, inputs: Arrays, outputs: Arrays) -> Callable[..., None] | None:
+        """Run, and give what launches the kernels again for (*inputs, *outputs) that lie alike, where that is safe.
+
+        Asked only where `replays`.
+        """
+        with noting() as launches:
+            self.run(problem, inputs, outputs)
+        again = replay(launches, _operands(*inputs, *outputs), ())
+        return None if again is None else lambda *arrays: again[0](*_operands(*arrays), None)
 
     def launch(self, problem: PoolProblem, kernel: Any, x: np.ndarray, out: np.ndarray, *others: Any) -> None:
         """Call a kernel (x, out, header, places, segments, factors, *others) on each part of a problem's windows."""
