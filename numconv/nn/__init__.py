@@ -29,6 +29,7 @@ from numconv.nn._conv import (
 )
 from numconv.nn._dropout import Dropout, Dropout1d, Dropout2d, Dropout3d
 from numconv.nn._files import load, load_metadata, match, save
+from numconv.nn._freeze import Frozen, freeze
 from numconv.nn._graph import GraphConv, normalized_adjacency
 from numconv.nn._linear import Linear
 from numconv.nn._loss import (
@@ -136,6 +137,7 @@ __all__ = [
     "Dropout3d",
     "Flatten",
     "Fold",
+    "Frozen",
     "GlobalAvgPool",
     "GlobalMaxPool",
     "GraphConv",
@@ -191,6 +193,7 @@ __all__ = [
     "ZeroPad1d",
     "ZeroPad2d",
     "ZeroPad3d",
+    "freeze",
     "init",
     "load",
     "load_metadata",
