@@ -51,7 +51,7 @@ class _Call:
             outputs = target, np.zeros(1, np.uint8)
         self._compute(inputs, outputs)
         if self._checks and outputs[1][0]:
-            _check_indices(inputs[0 if self.problem.backward else 1], self.problem)
+            _check_indices(inputs[0 if self.problem.operation.endswith("_input") else 1], self.problem)
         return out if found is None else (out, found)
 
     def _compute(self, inputs: tuple[np.ndarray, ...], outputs: tuple[np.ndarray, ...]) -> None:
