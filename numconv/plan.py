@@ -324,7 +324,7 @@ class Plan:
     def bind(self, x: np.ndarray, out: np.ndarray, residual: np.ndarray | None = None) -> Callable[[], np.ndarray]:
         """A function that applies the plan to these very arrays; one thread at a time may call it.
 
-        Nothing is checked or looked up in its calls: they take 2 us where those of the plan take 8.
+        Nothing is checked or looked up in its calls: of a 2x2 image 1.6 us in place of 3.2.
 
         Parameters
         ----------
