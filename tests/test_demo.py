@@ -23,7 +23,7 @@ def demo(tmp_path_factory):
     """The folder that ``numconv demo`` writes, and what it prints."""
     folder = tmp_path_factory.mktemp("demo")
     command = [sys.executable, "-m", "numconv", "demo", "--out", str(folder / "out")]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, cwd=folder)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True, cwd=folder)
     return folder / "out", result
 
 
@@ -102,6 +102,15 @@ def test_the_race_runs_every_algorithm_and_numpy(demo):
         assert any(line.startswith(rival) for line in shown)
     assert "wrong" not in result.stdout
     assert "Traceback" not in result.stderr
+
+
+def test_the_network_learns_to_read(demo):
+    folder, result = demo
+    right = float(re.search(r"LeNet-5 read ([\d.]+)%", result.stdout)[1])
+    assert right > 90
+    assert f"read {right}%" in (folder / "index.html").read_text("utf-8")
+    for name in ("learning", "filters", "features"):
+        assert read(folder, name).std() > 0.05
 
 
 def test_a_wrong_contender_is_not_timed():

@@ -21,6 +21,8 @@ def page(
     refused: dict[str, str],
     machine: str,
     threads: int,
+    learned: Sequence[tuple[Picture, bytes]],
+    outcome: str,
 ) -> str:
     """The page's HTML.
 
@@ -35,6 +37,10 @@ def page(
     machine : str
         What it was measured on.
     threads : int
+    learned : sequence of (Picture, bytes)
+        Of the network that was trained.
+    outcome : str
+        What came of it.
 
     Returns
     -------
@@ -51,6 +57,8 @@ def page(
         figures="\n".join(figure(picture, png) for picture, png in pictures),
         chart=chart([t for t in timings if t.seconds > 0]),
         rows="\n".join(row(t, ours) for t in timings),
+        learned="\n".join(figure(picture, png) for picture, png in learned),
+        outcome=escape(outcome),
         notes="".join(f'<p class="note">{note}</p>' for note in notes),
     )
 
