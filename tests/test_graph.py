@@ -226,7 +226,7 @@ OTHERS = {
     "pixel shuffle": lambda c, x: F.pixel_shuffle(c(x), 2),
     "interpolate": lambda c, x: F.interpolate(c(x), scale_factor=2, mode="bilinear") + 1,
     "pad": lambda c, x: F.pad(c(x), (1, 2, 3, 0)),
-    "unpool": lambda c, x: F.max_unpool2d(*F.max_pool2d(c(x), 2, return_indices=True), 2),
+    "unpool": lambda c, x: F.max_unpool2d(*F.max_pool2d(c(x), 2, return_indices=True), 2, output_size=(8, 7)),
     "lp pool": lambda c, x: F.lp_pool2d(abs(c(x)), 2.0, 2),
     "average": lambda c, x: F.avg_pool2d(c(x), 3, 2, 1),
     "adaptive": lambda c, x: F.adaptive_avg_pool2d(c(x), (3, 2)),
