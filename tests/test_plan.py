@@ -9,6 +9,7 @@ from numpy.testing import assert_array_equal
 from passes import arrays_like, cases_of, question
 
 import numconv as nc
+from numconv.algorithm import table
 from numconv.lab import reference
 from numconv.plan import pool
 
@@ -76,12 +77,14 @@ def test_residual_and_out():
 
 
 def test_a_plan_copies_its_weight_and_bias():
-    for algorithm in nc.algorithms("conv2d"):
-        x, weight, bias = layer(ci=1, co=1)
-        if algorithm == "separable":
+    for algorithm in table("conv2d"):
+        _, weight, bias = layer(ci=1, co=1)
+        if algorithm.name == "separable":
             weight = np.ones((1, 1, 9, 9), np.float32)
-        x = np.ones((2, 12, 12, 1), np.float32)  # channels last: every algorithm takes it
-        plan = nc.plan("conv2d", x.shape, weight, bias, algorithm=algorithm, data_format="NHWC")
+        x, data_format = np.ones((2, 12, 12, 1), np.float32), "NHWC"
+        if algorithm.accepts_layout == "first":
+            x, data_format = np.ones((2, 1, 12, 12), np.float32), "NCHW"
+        plan = nc.plan("conv2d", x.shape, weight, bias, algorithm=algorithm.name, data_format=data_format)
         before = plan(x)
         weight[...], bias[...] = np.nan, np.nan
         assert_array_equal(plan(x), before)
