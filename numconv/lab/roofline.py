@@ -64,7 +64,7 @@ def total():
         part, result = a[start:stop], np.float32(0)
         for i in range(len(part)):
             result += part[i]
-        sums[worker * 16] = result
+        sums[worker * 16] += result  # a worker is called for several parts
 
     return body
 

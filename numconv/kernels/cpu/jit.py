@@ -5,7 +5,8 @@ that returns the *body*, a plain Python function
 
     body(start, stop, worker, *arrays)
 
-which computes the work items `start <= item < stop` and may use slice `worker` of a workspace.
+which computes the work items `start <= item < stop` and may use slice `worker` of a workspace. It is called for several
+parts of the items one after another, in each worker, so nothing may depend on where a part begins.
 
     @jit.kernel
     def blur(width):
@@ -17,7 +18,7 @@ which computes the work items `start <= item < stop` and may use slice `worker` 
 
     k = blur(3)
     workers = jit.workers(seconds)            # 1 where the work is too small to share
-    k(workers, items, x, out, geometry)       # items are split evenly over the workers
+    k(workers, items, x, out, geometry)       # shared evenly; who is done first helps (see `launch`)
 
 `@jit.function` does the same for a helper that kernels call: `weights(3)` is a compiled function.
 Arrays are of one canonical kind: C-contiguous, writeable, aligned, native (see `memory`).
