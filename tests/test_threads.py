@@ -260,19 +260,22 @@ def test_small_work_is_not_shared(threads):
     assert jit.workers(1.0) == 3
 
 
-def test_each_worker_has_its_slice(always_parallel):
+def test_workers_compute_each_item_once_in_parts_of_even_shares(always_parallel):
     @jit.kernel
     def mark():
-        def body(start, stop, worker, out, bounds):
-            bounds[worker, 0], bounds[worker, 1] = start, stop
+        def body(start, stop, worker, count, who, starts):
+            starts[start] += 1
             for i in range(start, stop):
-                out[i] += worker
+                count[i] += 1
+                who[i] = worker
 
         return body
 
     for items, workers in (7, 2), (8, 4), (3, 5), (0, 2), (1000, 7):
-        out, bounds = np.zeros(items, np.int64), np.full((workers, 2), -1)
-        mark()(workers, items, out, bounds)
-        expected = [(w * items // workers, (w + 1) * items // workers) for w in range(workers)]
-        assert bounds.tolist() == [list(pair) for pair in expected]
-        assert out.tolist() == [w for w, (start, stop) in enumerate(expected) for _ in range(start, stop)]
+        count, who, starts = np.zeros(items, np.int64), np.full(items, -1), np.zeros(items + 1, np.int64)
+        mark()(workers, items, count, who, starts)
+        assert count.tolist() == [1] * items
+        assert set(who.tolist()) <= set(range(workers))
+        shares = [(w * items // workers, (w + 1) * items // workers) for w in range(workers)]
+        bounds = {high - ((high - low) * 8 >> piece) // 8 for low, high in shares for piece in range(4)}
+        assert set(np.flatnonzero(starts).tolist()) <= bounds
