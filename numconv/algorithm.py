@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from numconv import measured
+from numconv.forks import loading
 from numconv.options import get_num_threads, options
 
 
@@ -104,12 +105,17 @@ _registered: dict[tuple[str, str], list[tuple[Algorithm, bool]]] = {}
 _forced: ContextVar[str | None] = ContextVar("numconv_using", default=None)
 
 
+def _load(name: str) -> Any:
+    with loading:
+        return importlib.import_module(name)
+
+
 @functools.cache
 def _builtin(operation: str, device: str) -> tuple[Algorithm, ...]:
     family = "conv" if operation.startswith("conv") else "pool"
     if (family, device) not in _MODULES:
         raise ValueError(f"device must be 'cpu', got {device!r}")
-    module = importlib.import_module(_MODULES[family, device])
+    module = _load(_MODULES[family, device])
     try:
         return module.TABLES[operation]
     except KeyError:
@@ -119,7 +125,7 @@ def _builtin(operation: str, device: str) -> tuple[Algorithm, ...]:
 @functools.cache
 def kernels(subject: str, device: str = "cpu") -> Any:
     """The kernel module of a subject that has one way to be computed, such as "activation". Loads it."""
-    return importlib.import_module(f"numconv.kernels.{device}.{subject}")
+    return _load(f"numconv.kernels.{device}.{subject}")
 
 
 def table(operation: str, device: str = "cpu") -> tuple[Algorithm, ...]:

@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "numconv"
 # Imports point from lower in this list to higher only. "" is numconv itself: the public functions.
 LAYERS = [
     ["problem"],
-    ["extras"],
+    ["extras", "forks"],
     ["files"],
     ["options", "random"],
     ["measured"],

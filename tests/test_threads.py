@@ -207,6 +207,41 @@ thread.join()
     assert overlapped
 
 
+@POSIX
+@pytest.mark.parametrize("module", ["numba", "numpy.ma", "numconv.kernels.cpu.tables"])
+def test_a_fork_while_another_thread_loads(tmp_path, module):
+    # The first convolution loads each module, and here slowly: the fork finds it half loaded.
+    code = """
+import importlib.util, json, os, sys, threading, time
+import numpy as np
+import numconv as nc
+
+half_loaded = threading.Event()
+
+class Slowly:
+    def find_spec(self, name, path=None, target=None):
+        if name == MODULE and not half_loaded.is_set():
+            half_loaded.set()
+            time.sleep(0.5)
+
+sys.meta_path.insert(0, Slowly())
+ones = np.ones((1, 1, 4, 4), np.float32)
+def right():
+    return bool((nc.conv2d(ones, ones) == 16).all())
+
+thread = threading.Thread(target=right)
+thread.start()
+assert half_loaded.wait(60)
+child = os.fork()
+if not child:
+    os._exit(0 if right() else 1)
+print(json.dumps(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0))
+thread.join()
+"""
+    (tmp_path / "code.py").write_text(code.replace("MODULE", repr(module)))
+    assert run(tmp_path / "code.py") is True
+
+
 def test_numbas_own_setting_is_left_as_found(program, layer):
     code = """
 import numconv as nc

@@ -39,6 +39,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
+import numpy.ma  # noqa: F401  loaded here, once: NumPy and Numba load it where they first meet an array
+
+from numconv import forks
 from numconv.kernels.cpu.replay import note
 from numconv.options import Threads, available_cores, get_num_threads
 
@@ -62,20 +65,13 @@ PYTHON_THREADS_COST = 40
 
 @functools.cache
 def _compiler_lock() -> Any:
-    """Numba's lock around all compiling. A fork waits for it and for LLVM's: no child finds them taken for ever."""
-    from llvmlite.binding import ffi
-    from numba.core.compiler_lock import global_compiler_lock
+    """Numba's lock around all compiling. A fork waits for it and for LLVM's."""
+    with forks.loading:
+        from llvmlite.binding import ffi
+        from numba.core.compiler_lock import global_compiler_lock
 
-    def hold() -> None:
-        global_compiler_lock.acquire()
-        ffi.lib._lock.__enter__()
-
-    def release() -> None:
-        ffi.lib._lock.__exit__(None, None, None)
-        global_compiler_lock.release()
-
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(before=hold, after_in_parent=release, after_in_child=release)
+        if global_compiler_lock not in forks.locks:
+            forks.locks += [global_compiler_lock, ffi.lib._lock]
     return global_compiler_lock
 
 
