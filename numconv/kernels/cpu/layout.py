@@ -31,6 +31,7 @@ def lay_out(dtype, half):
     """laid[n, d, h, w, channel] = source at (d, h, w) + low, or 0 outside it."""
     lanes = simd.lanes(dtype)
     load, write, fill = simd.load(half), simd.store(0), simd.fill()
+    prefetch, address = simd.prefetch, simd.address
     clip, move, turn, square = geo.valid_range(), simd.move(dtype), simd.transpose(dtype), simd.stack(lanes**2, dtype)
 
     def body(start, stop, worker, x, laid, header, frame):
@@ -53,8 +54,11 @@ def lay_out(dtype, half):
             elif half == 0 and x_w == 1 and 2 * channels > lanes:
                 for c in range(0, channels, lanes):
                     some = min(lanes, channels - c)
+                    ahead = lanes * x_c if c + lanes < channels else header[geo.X_H] - c * x_c
                     for w in range(first, last, lanes):
                         here = min(lanes, last - w)
+                        for k in range(some):
+                            prefetch(address(x, at + (c + k) * x_c + ahead + w))
                         turn(x, at + c * x_c + w, x_c, some, here, block)
                         for j in range(here):
                             move(laid, to + (w + j) * channels + c, block, j * lanes, 0, some, some)
@@ -246,19 +250,20 @@ def cut_axis(problem: ConvProblem, first: int, last: int) -> tuple[ConvProblem, 
     return part, slice(low, past)
 
 
-@remembered
-def bands(problem: ConvProblem) -> tuple[Band, ...]:
-    """Parts whose laid-out sources take at most BAND numbers each, where one position alone does not take more."""
+def cut_bands(problem: ConvProblem, most: int, unit: int) -> tuple[Band, ...]:
+    """Parts whose laid-out sources take at most `most` numbers each, where one position alone does not take more.
+
+    Runs of positions are multiples of `unit`, but for the last.
+    """
     everything, size = slice(None), frame(problem).size
-    if size <= BAND:
+    if size <= most:
         return (Band(problem, everything, everything, everything),)
     of_image = size // problem.n
     found: list[Band] = []
     known: dict[ConvProblem, ConvProblem] = {}
-    images = max(BAND // of_image, 1)
+    images = max(most // of_image, 1)
     extent = problem.out_spatial[0] if problem.direction != "input" else problem.spatial[0]
-    unit = problem.stride[0] if problem.direction == "input" else 1  # the phases of every part are those of the whole
-    step = -(-extent // max(-(-of_image // BAND), 1) // unit) * unit
+    step = -(-extent // max(-(-of_image // most), 1) // unit) * unit
     for n in range(0, problem.n, images):
         some = replace(problem, n=min(images, problem.n - n))
         for first in range(0, extent, step):
@@ -267,6 +272,13 @@ def bands(problem: ConvProblem) -> tuple[Band, ...]:
             part = known.setdefault(part, part)  # parts alike share what is remembered of them
             found.append(Band(part, slice(n, n + images), source, slice(first, last)))
     return tuple(found)
+
+
+@remembered
+def bands(problem: ConvProblem) -> tuple[Band, ...]:
+    """Parts whose laid-out sources take at most BAND numbers each."""
+    # The phases of every part are those of the whole.
+    return cut_bands(problem, BAND, problem.stride[0] if problem.direction == "input" else 1)
 
 
 class OnChannelsLast(Algorithm):
