@@ -184,6 +184,7 @@ CONV = (
     _conv("deep_pointwise_600", "deep pointwise", (1, 601, 3, 7), 9, 1),
     _conv("deep_one_output", "deep pixel", (1, 70, 3, 3), 5, 3),
     _conv("conv_1d", "", (2, 5, 35), 7, 5, padding=2),
+    _conv("conv_1d_3_taps", "", (2, 6, 37), 9, 3, padding=1),
     _conv("conv_1d_strided", "strided", (1, 3, 50), 4, 10, 5, 3),
     _conv("conv_1d_pointwise", "pointwise", (3, 6, 21), 8, 1),
     _conv("conv_3d", "", (2, 3, 4, 5, 9), 5, 3, padding=1),

@@ -18,10 +18,11 @@ from numconv.kernels.cpu.separable import Separable
 from numconv.kernels.cpu.strip import Strip
 from numconv.kernels.cpu.unpooling import MaxGradient, Unpool, UnpoolGradient
 from numconv.kernels.cpu.winograd import Winograd
+from numconv.kernels.cpu.winograd_weight import WinogradWeight
 
 _FIRST: tuple[Algorithm, ...] = (Depthwise(), Winograd(4), Winograd(2), Indirect(), Fft())
 _LAST: tuple[Algorithm, ...] = (Strip(), Direct())
-_WEIGHT: tuple[Algorithm, ...] = (OuterWeight(), Im2colWeight(), DirectWeight())
+_WEIGHT: tuple[Algorithm, ...] = (WinogradWeight(4), WinogradWeight(2), OuterWeight(), Im2colWeight(), DirectWeight())
 
 TABLES: dict[str, tuple[Algorithm, ...]] = {}
 for _n in (1, 2, 3):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -165,5 +166,49 @@ def transform_store(left: Any, right: Any, dtype: str, activation: str) -> Any:
                 total = builder.fadd(builder.fadd(value, added), extra)
                 total = simd.activated(builder, activation, slope, total)
                 simd.masked_store(builder, total, place(target, steps, i, j), mask, size)
+
+    return simd.operation(generate)
+
+
+def transform_turned(left: Any, right: Any, dtype: str, adds: bool) -> Any:
+    """left @ square @ right.T of squares of vectors, the numbers of each lane stored side by side.
+
+    A tile's operation on `(x, out, pitch, squares, x_step, out_step, lane_step, some)`, of which the first two are
+    addresses. Vector k of square q < squares is x[q x_step + k pitch:]; the result's (i, j) of lane l < some goes to
+    out[q out_step + l lane_step + i len(right) + j], where `adds` adds it.
+    """
+
+    def generate(builder: Any, values: list[Any]) -> None:
+        i64, vector, size = ir.IntType(64), simd.vector_type(dtype), np.dtype(dtype).itemsize
+        source, target = (builder.inttoptr(v, vector.element.as_pointer()) for v in values[:2])
+        pitch, squares, x_step, out_step, lane_step, some = values[2:]
+        n, zero, across = vector.count, simd.constant(vector, 0.0), len(right[0])
+        there = [builder.icmp_signed("<", i64(lane), some) for lane in range(n)]
+        entry = builder.block
+        loop, done = builder.append_basic_block("square"), builder.append_basic_block("done")
+        builder.cbranch(builder.icmp_signed(">", squares, i64(0)), loop, done)
+        builder.position_at_end(loop)
+        q, x, out = builder.phi(i64), builder.phi(source.type), builder.phi(target.type)
+
+        def read(k: int) -> Any:
+            return builder.load(simd.at_offset(builder, x, builder.mul(pitch, i64(k)), vector), align=size)
+
+        square = [[read(i * across + j) for j in range(across)] for i in range(len(left[0]))]
+        results = [value for row in _both_sides(builder, left, right, square) for value in row]
+        for first in range(0, len(results), n):
+            some_results = results[first : first + n]
+            block = some_results + [ir.Constant(vector, ir.Undefined)] * (n - len(some_results))
+            for lane, numbers in enumerate(simd.turned(builder, block)):
+                mask = simd.lane_mask(builder, n, i64(len(some_results)), where=there[lane])
+                to = builder.add(builder.mul(lane_step, i64(lane)), i64(first))
+                place = simd.at_offset(builder, out, to, vector)
+                before = [simd.masked_load(builder, place, mask, zero, size)] if adds else []
+                simd.masked_store(builder, functools.reduce(builder.fadd, before, numbers), place, mask, size)
+        following = builder.add(q, i64(1)), builder.gep(x, [x_step]), builder.gep(out, [out_step])
+        for phi, start, again in zip((q, x, out), (i64(0), source, target), following):
+            phi.add_incoming(start, entry)
+            phi.add_incoming(again, loop)
+        builder.cbranch(builder.icmp_signed("<", following[0], squares), loop, done)
+        builder.position_at_end(done)
 
     return simd.operation(generate)
