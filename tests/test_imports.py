@@ -39,6 +39,7 @@ NUMBA = {
     for name in (
         "simd",
         "narrow_tile",
+        "batched_tile",
         "panel_tile",
         "placed_tile",
         "tiles",
