@@ -159,6 +159,8 @@ CONV = (
     _conv("depthwise_1d", "depthwise", (2, 7, 40), 7, 4, padding=((3, 0),), groups=7),
     _conv("depthwise_3d", "depthwise", (1, 5, 4, 5, 6), 10, 3, padding=1, groups=5),
     _conv("depthwise_3d_single", "depthwise", (2, 18, 3, 6, 7), 18, (2, 3, 3), padding=1, stride=(1, 2, 1), groups=18),
+    _conv("depthwise_ends", "depthwise padding", (1, 16, 3, 28), 16, 3, padding=1, groups=16),
+    _conv("depthwise_far", "depthwise dilated", (1, 16, 3, 14), 16, 3, padding=(1, 20), dilation=(1, 9), groups=16),
     _conv("depthwise_wide", "depthwise", (1, 70, 6, 11), 70, 3, padding=1, groups=70),
     # kernels that are products of a column and a row
     _conv("rank_1_7x7", "rank1", (2, 1, 8, 70), 1, 7, padding=3),
