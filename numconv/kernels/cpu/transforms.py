@@ -203,9 +203,10 @@ def store_line(matrix: Any, dtype: str, activation: str) -> Any:
     """matrix @ line with its epilogue, for a vector of channels of a run of lines in one call.
 
     A tile's operation on `(sums, bias, residual, out, parameter, count, apart, pitch, has_residual, more_step,
-    more_over, step, over, results, some)`, of which the first five are addresses. Number k of line t is the vector
-    sums[t apart + k pitch:]; result j, for j < results, becomes activation(it + bias (+ residual[t more_step +
-    j more_over:])) at out[t step + j over:], in the first `some` lanes.
+    more_over, step, over, results, some, streams)`, of which the first five are addresses. Number k of line t is the
+    vector sums[t apart + k pitch:]; result j, for j < results, becomes activation(it + bias (+ residual[t more_step +
+    j more_over:])) at out[t step + j over:], in the first `some` lanes. Where it `streams`, all results and lanes are
+    stored, on multiples of a vector, past the caches, and there is no residual.
     """
 
     def generate(builder: Any, values: list[Any]) -> None:
@@ -213,7 +214,7 @@ def store_line(matrix: Any, dtype: str, activation: str) -> Any:
         source, bias_at, more_at, target, slope_at = (
             builder.inttoptr(v, vector.element.as_pointer()) for v in values[:5]
         )
-        count, apart, pitch, has_residual, more_step, more_over, step, over, results, some = values[5:]
+        count, apart, pitch, has_residual, more_step, more_over, step, over, results, some, streams = values[5:]
         zero, n = simd.constant(vector, 0.0), vector.count
         lane = simd.lane_mask(builder, n, some)
         added = simd.masked_load(builder, builder.bitcast(bias_at, vector.as_pointer()), lane, zero, size)
@@ -223,7 +224,7 @@ def store_line(matrix: Any, dtype: str, activation: str) -> Any:
         masks = [simd.lane_mask(builder, n, some, where=where) for where in inside]
         places = [builder.select(where, j, i64(0)) for where, j in zip(inside, numbers)]  # memory that is there
 
-        def lines(with_residual: bool) -> None:
+        def lines(with_residual: bool, streamed: bool) -> None:
             with cgutils.for_range(builder, count) as loop:
                 at, more, to = (
                     builder.gep(pointer, [builder.mul(loop.index, by)])
@@ -240,12 +241,18 @@ def store_line(matrix: Any, dtype: str, activation: str) -> Any:
                         extra = simd.masked_load(builder, place(more, more_over, j), mask, zero, size)
                         total = builder.fadd(total, extra)
                     total = simd.activated(builder, activation, slope, total)
-                    simd.masked_store(builder, total, place(to, over, j), mask, size)
+                    if streamed:
+                        simd.stream(builder, total, place(to, over, j))
+                    else:
+                        simd.masked_store(builder, total, place(to, over, j), mask, size)
 
-        with builder.if_else(builder.icmp_signed("!=", has_residual, i64(0))) as (summed, alone):
-            with summed:
-                lines(True)
-            with alone:
-                lines(False)
+        with builder.if_else(builder.icmp_signed("!=", streams, i64(0))) as (past_caches, cached):
+            with past_caches:
+                lines(False, True)
+            with cached, builder.if_else(builder.icmp_signed("!=", has_residual, i64(0))) as (summed, alone):
+                with summed:
+                    lines(True, False)
+                with alone:
+                    lines(False, False)
 
     return simd.operation(generate)

@@ -49,8 +49,8 @@ DILATION, LOW, LENGTH, CHANNEL_TILES, SEGMENTS_AT_ONCE, PIECE = range(10, 16)
 NUMBERS, ADDRESSES, SUMS_AT, RESULTS_AT, ZEROS_AT = range(16, 21)
 
 # Of the shape, an array: addresses of the transform, the product's tile, the one that stores results and the one that
-# turns them (0 where there is none), rows and vectors of the product's tile.
-INTO, TILE, STORE, TURNED, ROWS, VECTORS = range(6)
+# turns them (0 where there is none), rows and vectors of the product's tile, whether results are to bypass the caches.
+INTO, TILE, STORE, TURNED, ROWS, VECTORS, STREAMS = range(7)
 
 
 def form(kernel: int) -> tuple[int, int]:
@@ -92,7 +92,7 @@ def correlate(dtype, half, fused):
     """The pass, with the tiles that `shape` describes; in a fused one results are stored by the transform."""
     lanes, call, address, size = simd.lanes(dtype), simd.call, simd.address, np.dtype(dtype).itemsize
     span, store_turned, fill = span_of(), layout.store_turned(dtype, half), simd.fill()
-    first_mode, tap_record = tiles.FIRST, tiles.TAP
+    first_mode, tap_record, settle, on_lines = tiles.FIRST, tiles.TAP, simd.settle, layout.on_lines(dtype)
 
     def body(
         start, stop, worker, x, packed, bias, residual, out, memory, tables, header, blocking, shape, parameter
@@ -107,6 +107,7 @@ def correlate(dtype, half, fused):
         v0, table = worker * blocking[NUMBERS], worker * blocking[ADDRESSES]
         m0, r0, zeros = v0 + blocking[SUMS_AT], v0 + blocking[RESULTS_AT], v0 + blocking[ZEROS_AT]
         fill(memory, zeros, zeros + lanes, 0)
+        streams = fused and shape[STREAMS] != 0 and channels % lanes == 0 and on_lines(out, header)
         for item in range(start, stop):
             rest, block = divmod(item, blocking[BLOCKS_ALONG])
             rest, block_across = divmod(rest, blocking[BLOCKS_ACROSS])
@@ -195,7 +196,7 @@ def correlate(dtype, half, fused):
                                         address(memory, sums + v), address(bias, channel + v), address(residual, more),
                                         address(out, to), address(parameter, 0), run, from_step, m_pitch,
                                         header[geo.HAS_RESIDUAL], step * more_w, dilation * more_w, step * out_w,
-                                        dilation * out_w, results, some_c - v,
+                                        dilation * out_w, results, some_c - v, streams * (results == m),
                                     ),
                                 )  # fmt: skip
                             else:
@@ -205,7 +206,7 @@ def correlate(dtype, half, fused):
                                     (
                                         address(memory, sums + v), address(memory, zeros), address(memory, zeros),
                                         address(memory, to), address(parameter, 0), run, from_step, m_pitch, 0, 0, 0,
-                                        to_step, across * width, results, lanes,
+                                        to_step, across * width, results, lanes, 0,
                                     ),
                                 )  # fmt: skip
                         k += run
@@ -219,6 +220,8 @@ def correlate(dtype, half, fused):
                             min(joined * across, length - at), channel, some_c, bias, residual, out, header, parameter,
                             o + at * out_w, q + at * more_w, out_w, more_w,
                         )  # fmt: skip
+        if streams:
+            settle()
 
     return body
 
@@ -267,21 +270,22 @@ def blocking(problem: ConvProblem) -> Blocking:
 
     @functools.cache
     def item_seconds(along: int, across: int, parts: int) -> float:
-        """Products at 240 GF/s, weights at 120 GB/s (40 from memory); transforms as below, each run 30 ns.
+        """Products at 240 GF/s, or weights at 120 GB/s (40 from memory) if that takes longer; each run 30 ns.
 
-        A vector's tile takes 6.5 ns in and 6 ns out, 9 ns in where lines are dilated; 40 ns out where all of a run's
-        tiles share a set of the first-level cache. A square of results is turned in 80 ns.
+        A vector's tile takes 6.5 ns in (9 where lines are dilated, 4 more if it is not full) and 6 ns out, 40 where all
+        tiles of a run share a set of the first-level cache. A square of results is turned in 40 ns.
         """
         slices, count = (along - 1) * hops + segments, along * across
         rows, is_across = indirect.tile_rows([count], vectors), across > slices
         row_tiles, runs = -(-count // rows), min(slices, across)
-        steps = places * row_tiles * ((rows + 0.4) * segments * padded * width / 120e9 * scale + calls * 2e-8)
+        steps = places * row_tiles * ((rows + 0.4) * segments * sources * width / 120e9 * scale + calls * 2e-8)
         stream = weights * dtype.itemsize / (1.2e11 if in_cache else 4e10)
-        source = slices * across * padded / lanes * (6.5e-9 if dilation == 1 else 9e-9) + runs * 3e-8
+        source = padded // lanes * (6.5e-9 if dilation == 1 else 9e-9) + (sources % lanes > 0) * 4e-9
+        source = slices * across * source + runs * 3e-8
         results = count * (4e-8 if fused and one_set and not is_across else 6e-9) + runs * 3e-8
         if not fused:
-            results += 8e-8 * (-(-count * m // lanes) if across == dilation else along * m * -(-across // lanes))
-        return source + -(-all_tiles // parts) * (steps + stream + vectors * results) + 5e-7
+            results += 4e-8 * (-(-count * m // lanes) if across == dilation else along * m * -(-across // lanes))
+        return source + -(-all_tiles // parts) * (max(steps, stream) + vectors * results) + 5e-7
 
     def seconds_of(along: int, across: int, parts: int) -> tuple[float, float]:
         """(of the busiest core, of all)."""
@@ -324,8 +328,10 @@ def _shape(problem: ConvProblem, activation: str, turned: int) -> np.ndarray:
     cut, kind, (m, taps) = blocking(problem), geo.sweep(problem).kind, form(problem.kernel[0])
     into = tiles.address(line_in, 10, m, taps, kind)
     tile = tiles.address(tiles.indirect, 12, cut.rows, cut.vectors, kind, "")
-    store = tiles.address(line_out, 15, m, taps, kind, activation)
-    return np.array([into, tile, store, turned, cut.rows, cut.vectors], np.int64)
+    store = tiles.address(line_out, 16, m, taps, kind, activation)
+    # Vectors are stored line after line of tiles: smaller ones than a cache's line would leave it in parts.
+    streams = layout.streams(problem) and not problem.residual and simd.vector_bits() == 512
+    return np.array([into, tile, store, turned, cut.rows, cut.vectors, streams], np.int64)
 
 
 @remembered
