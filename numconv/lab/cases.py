@@ -184,7 +184,7 @@ CONV = (
     _conv("deep_pointwise_600", "deep pointwise", (1, 601, 3, 7), 9, 1),
     _conv("deep_one_output", "deep pixel", (1, 70, 3, 3), 5, 3),
     _conv("conv_1d", "", (2, 5, 35), 7, 5, padding=2),
-    _conv("many_9_taps_1d", "channels", (2, 17, 70), 19, 9, padding=4),
+    _conv("many_9_taps_1d", "channels", (2, 17, 270), 19, 9, padding=4),
     _conv("many_7_taps_1d", "channels dilated", (1, 9, 61), 33, 7, padding=((9, 6),), dilation=3),
     _conv("many_2_taps_1d", "channels dilated", (1, 19, 75), 17, 2, dilation=16),
     _conv("conv_1d_strided", "strided", (1, 3, 50), 4, 10, 5, 3),
