@@ -1,6 +1,11 @@
 """Fixtures that put process-wide settings back."""
 
+import os
+
 import pytest
+
+# Several processes test at a time: threads that wait must not spin on the cores that the others need.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import numconv as nc
 from numconv import algorithm

@@ -6,6 +6,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from numconv.lab import reference
+from numconv.ops import arrays
 from numconv.ops.linear import linear, linear_input, linear_weight
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
@@ -141,3 +142,24 @@ def test_strided_operands():
     assert_allclose(linear(x, weight), x @ weight.T, rtol=1e-12)
     assert_allclose(linear_input(weight, grad), grad @ weight, rtol=1e-12)
     assert_allclose(linear_weight(x, grad), grad.T @ x, rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    "shapes", [((70, 33), (33, 5)), ((33,), (33, 5)), ((3, 2, 4, 33), (2, 33, 5)), ((0, 3), (3, 2)), ((3, 0), (0, 2))],
+    ids=str,
+)  # fmt: skip
+def test_matmul_is_numpys_with_the_same_bits_for_any_number_of_threads(shapes, dtype, threads, always_parallel):
+    a, b = (np.random.default_rng(0).standard_normal(shape).astype(dtype) for shape in shapes)
+    results = []
+    for count in (1, 2, 3):
+        threads(count)
+        results.append(arrays.matmul(a, b))
+    assert len({result.tobytes() for result in results}) == 1
+    assert results[0].shape == (a @ b).shape and results[0].dtype == dtype
+    np.testing.assert_allclose(results[0], a @ b, rtol=0, atol={"float32": 1e-4, "float64": 1e-12}[dtype])
+
+
+def test_matmul_names_shapes_that_do_not_fit():
+    with pytest.raises(ValueError, match=r"\(2, 3\) and \(2, 3\)"):
+        arrays.matmul(np.ones((2, 3)), np.ones((2, 3)))

@@ -434,3 +434,14 @@ def test_names_are_sorted_and_all_of_them_are_here():
 def test_errors_say_what_was_expected(make, said, undrawn):
     with pytest.raises(ValueError, match=said):
         make()
+
+
+def test_batch_norms_that_add_and_rectify_themselves_change_nothing():
+    model, x = models.resnet18(num_classes=3), picture(2, 3, 64, 64)
+    together = model(x).numpy()
+    seen = []
+    for name, module in model.named_modules():
+        if name.endswith("relu"):
+            module.register_forward_hook(lambda module, args, output: seen.append(output.shape))
+    assert_allclose(model(x).numpy(), together, rtol=1e-4, atol=1e-4)
+    assert len(seen) == 1 + 2 * 8

@@ -16,6 +16,8 @@ rng = np.random.default_rng(0)
 for name, shape, weight, options in (
     ("indirect", (2, 9, 11, 40), (64, 40, 3, 3), {"padding": 1}),
     ("indirect", (1, 40, 48), (64, 48, 5), {"stride": 2, "activation": "relu"}),
+    ("winograd_line", (2, 90, 40), (64, 40, 7), {"padding": 3, "activation": "relu"}),
+    ("winograd_line", (1, 90, 48), (48, 48, 2), {"dilation": 16}),
     ("depthwise", (1, 17, 19, 48), (48, 1, 3, 3), {"padding": 1, "groups": 48}),
     ("depthwise", (1, 6, 19, 5, 1), ("vector", 1, 3, 3, 3), {"padding": 1}),
 ):

@@ -16,7 +16,7 @@ made = {
     "indirect64": (tiles.indirect(rows, 2, "float64", ""), 12, rows * 2),
     "short": (tiles.indirect(8 if wide else 4, 2, "float32", ""), 12, 16 if wide else 8),
     "outer": (tiles.outer(rows, 2, "float32"), 8, rows * 2),
-    "depthwise": (narrow_tile.narrow(7 if wide else 4, 3, 1, 1, 1, 1, "float32", ""), 19, 21 if wide else 12),
+    "depthwise": (narrow_tile.narrow(7 if wide else 4, 3, 1, 1, 0, 9, 1, 1, "float32", ""), 19, 21 if wide else 12),
 }
 found = {}
 for name, (tile, count, sums) in made.items():

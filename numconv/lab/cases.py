@@ -159,6 +159,8 @@ CONV = (
     _conv("depthwise_1d", "depthwise", (2, 7, 40), 7, 4, padding=((3, 0),), groups=7),
     _conv("depthwise_3d", "depthwise", (1, 5, 4, 5, 6), 10, 3, padding=1, groups=5),
     _conv("depthwise_3d_single", "depthwise", (2, 18, 3, 6, 7), 18, (2, 3, 3), padding=1, stride=(1, 2, 1), groups=18),
+    _conv("depthwise_ends", "depthwise padding", (1, 16, 3, 28), 16, 3, padding=1, groups=16),
+    _conv("depthwise_far", "depthwise dilated", (1, 16, 3, 14), 16, 3, padding=(1, 20), dilation=(1, 9), groups=16),
     _conv("depthwise_wide", "depthwise", (1, 70, 6, 11), 70, 3, padding=1, groups=70),
     # kernels that are products of a column and a row
     _conv("rank_1_7x7", "rank1", (2, 1, 8, 70), 1, 7, padding=3),
@@ -185,6 +187,9 @@ CONV = (
     _conv("deep_one_output", "deep pixel", (1, 70, 3, 3), 5, 3),
     _conv("conv_1d", "", (2, 5, 35), 7, 5, padding=2),
     _conv("conv_1d_3_taps", "", (2, 6, 37), 9, 3, padding=1),
+    _conv("many_9_taps_1d", "channels", (2, 17, 270), 19, 9, padding=4),
+    _conv("many_7_taps_1d", "channels dilated", (1, 9, 61), 33, 7, padding=((9, 6),), dilation=3),
+    _conv("many_2_taps_1d", "channels dilated", (1, 19, 75), 17, 2, dilation=16),
     _conv("conv_1d_strided", "strided", (1, 3, 50), 4, 10, 5, 3),
     _conv("conv_1d_pointwise", "pointwise", (3, 6, 21), 8, 1),
     _conv("conv_3d", "", (2, 3, 4, 5, 9), 5, 3, padding=1),

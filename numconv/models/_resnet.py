@@ -9,7 +9,7 @@ from typing import Any
 
 from numconv import nn
 from numconv.autograd import functional as F
-from numconv.models._blocks import draw, kaiming_fan_out, refuse_weights
+from numconv.models._blocks import draw, kaiming_fan_out, norm_relu, refuse_weights
 from numconv.nn import init
 
 
@@ -45,9 +45,8 @@ class BasicBlock(nn.Module):
         self.downsample = downsample
 
     def forward(self, x: Any) -> Any:
-        out = self.relu(self.bn1(self.conv1(x)))
-        out = self.bn2(self.conv2(out))
-        return self.relu(out + (x if self.downsample is None else self.downsample(x)))
+        out = norm_relu(self.bn1, self.relu, self.conv1(x))
+        return norm_relu(self.bn2, self.relu, self.conv2(out), x if self.downsample is None else self.downsample(x))
 
 
 class Bottleneck(nn.Module):
@@ -72,10 +71,9 @@ class Bottleneck(nn.Module):
         self.downsample = downsample
 
     def forward(self, x: Any) -> Any:
-        out = self.relu(self.bn1(self.conv1(x)))
-        out = self.relu(self.bn2(self.conv2(out)))
-        out = self.bn3(self.conv3(out))
-        return self.relu(out + (x if self.downsample is None else self.downsample(x)))
+        out = norm_relu(self.bn1, self.relu, self.conv1(x))
+        out = norm_relu(self.bn2, self.relu, self.conv2(out))
+        return norm_relu(self.bn3, self.relu, self.conv3(out), x if self.downsample is None else self.downsample(x))
 
 
 class ResNet(nn.Module):
@@ -143,7 +141,7 @@ class ResNet(nn.Module):
 
     def stages(self, x: Any) -> list[Any]:
         """What the four stages give."""
-        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        x = self.maxpool(norm_relu(self.bn1, self.relu, self.conv1(x)))
         found = []
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
             x = stage(x)

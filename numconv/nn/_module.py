@@ -47,6 +47,11 @@ class Module(Tree):
         """What the module computes."""
         raise NotImplementedError(f"{type(self).__name__} has no forward")
 
+    @property
+    def hooked(self) -> bool:
+        """Whether a hook of its own watches it."""
+        return bool(self._forward_pre_hooks or self._forward_hooks or self._backward_hooks)
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if self._forward_pre_hooks or self._forward_hooks or self._backward_hooks:
             return _hooks.call(self, args, kwargs)

@@ -64,7 +64,8 @@ class _BatchNorm(_Affine):
             init.ones_(self.running_var)
             init.zeros_(self.num_batches_tracked)
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Any, *, activation: str | None = None, residual: Any = None) -> Any:
+        """The normalised input, or activation(it + residual) in the same pass; `activation` is None or "relu"."""
         if input.ndim not in self.axes:
             expected = " or ".join(f"{n}D" for n in self.axes)
             raise ValueError(f"expected {expected} input (got {input.ndim}D input)")
@@ -76,7 +77,8 @@ class _BatchNorm(_Affine):
         kept = not self.training or self.track_running_stats
         return F.batch_norm(
             input, self.running_mean if kept else None, self.running_var if kept else None, self.weight, self.bias,
-            self.training or self.running_mean is None, factor or 0.0, self.eps,
+            self.training or self.running_mean is None, factor or 0.0, self.eps, activation=activation,
+            residual=residual,
         )  # fmt: skip
 
     def extra_repr(self) -> str:

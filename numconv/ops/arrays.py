@@ -6,6 +6,7 @@ keep the layout in memory that operands share.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from numconv.kernels.cpu.memory import LARGE, empty
 from numconv.ops.device import by_device
 from numconv.ops.elementwise import NATIVE
 from numconv.ops.layouts import channels_last, counted_first, counted_last
+from numconv.ops.linear import product
 
 Axes = int | tuple[int, ...] | None
 
@@ -199,8 +201,26 @@ def where(condition: Any, a: Any, b: Any) -> Any:
 
 @by_device
 def matmul(a: Any, b: Any) -> Any:
+    """As `numpy.matmul`, of the dtypes that kernels take with the same bits for any number of threads."""
     with np.errstate(all="ignore"):
-        return np.matmul(a, b)
+        if 0 in (a.ndim, b.ndim) or a.dtype != b.dtype or a.dtype not in NATIVE:
+            return np.matmul(a, b)
+        rows, columns = a if a.ndim > 1 else a[None], b if b.ndim > 1 else b[:, None]
+        if rows.shape[-1] != columns.shape[-2]:
+            raise ValueError(f"a and b must fit together as matrices, got shapes {a.shape} and {b.shape}")
+        out = _products(rows, columns)
+        return out.reshape((*out.shape[:-2], *a.shape[-2:-1], *(b.shape[-1:] if b.ndim > 1 else ())))[()]
+
+
+def _products(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    if b.ndim == 2:
+        return product(a.reshape(math.prod(a.shape[:-1]), a.shape[-1]), b).reshape(*a.shape[:-1], b.shape[-1])
+    a, b = (np.broadcast_to(m, (*batch, *m.shape[-2:])) for m in (a, b))
+    out = np.empty((*batch, a.shape[-2], b.shape[-1]), a.dtype)
+    for i in np.ndindex(*batch):
+        out[i] = product(a[i], b[i])
+    return out
 
 
 # --- reductions

@@ -90,7 +90,7 @@ def linear_input(weight: Any, grad_output: Any) -> np.ndarray:
     rows = grad_output.reshape(math.prod(lead), weight.shape[0])
     with np.errstate(all="ignore"):
         return (
-            _by_columns(rows.astype(work, copy=False), weight.astype(work, copy=False), False)
+            product(rows.astype(work, copy=False), weight.astype(work, copy=False), False)
             .reshape(*lead, weight.shape[1])
             .astype(dtype, copy=False)
         )
@@ -123,8 +123,8 @@ def linear_weight(x: Any, grad_output: Any) -> np.ndarray:
     count = math.prod(x.shape[:-1])
     rows, gradients = x.reshape(count, x.shape[-1]), grad_output.reshape(count, *(out or (1,)))
     with np.errstate(all="ignore"):
-        product = _by_columns(gradients.astype(work, copy=False), rows.astype(work, copy=False), True)
-        return product.reshape(*out, x.shape[-1]).astype(dtype, copy=False)
+        sums = product(gradients.astype(work, copy=False), rows.astype(work, copy=False), True)
+        return sums.reshape(*out, x.shape[-1]).astype(dtype, copy=False)
 
 
 def _operands(**given: Any) -> tuple[list[np.ndarray], np.dtype, np.dtype]:
@@ -149,15 +149,15 @@ def _by_rows(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return c
 
 
-def _by_columns(a: np.ndarray, b: np.ndarray, transposed: bool) -> np.ndarray:
-    """a @ b, or a.T @ b, in a dtype that both have."""
+def product(a: np.ndarray, b: np.ndarray, transposed: bool = False) -> np.ndarray:
+    """a @ b, or a.T @ b, of matrices in a dtype that both have: the same bits for any number of threads."""
     if a.dtype not in NATIVE:
         return (a.T if transposed else a) @ b
     rows = a.shape[1] if transposed else len(a)
     c = empty((rows, b.shape[1]), a.dtype)
     shape = rows, b.shape[1], len(b)
-    product = kernels("matrix_product").times_columns
-    product(straight(a, a.dtype), straight(b, a.dtype), c.reshape(-1), shape, transposed)
+    multiply = kernels("matrix_product").times_columns
+    multiply(straight(a, a.dtype), straight(b, a.dtype), c.reshape(-1), shape, transposed)
     return c
 
 

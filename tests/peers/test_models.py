@@ -51,13 +51,16 @@ def close(actual, expected):
 
 
 @pytest.mark.parametrize("name", TWINS)
-def test_models_compute_what_torchvision_computes(name):
+def test_models_frozen_or_not_compute_what_torchvision_computes(name):
     twin, options, arguments, shape = TWINS[name]
     nn.init.seed(0)
     model = trained(models.get(name, **arguments))
     x = np.random.default_rng(1).standard_normal(shape, dtype=np.float32)
     with no_grad(), torch.no_grad():
-        close(model(Tensor(x)), twin(weights(model), torch.from_numpy(x), **options).numpy())
+        wanted = twin(weights(model), torch.from_numpy(x), **options).numpy()
+        close(model(Tensor(x)), wanted)
+    frozen = nn.freeze(model, x[:1])
+    assert_allclose(frozen(x), wanted, rtol=0, atol=1e-4 * np.abs(wanted).max())
 
 
 def test_gradients_of_a_model_are_torch_s():

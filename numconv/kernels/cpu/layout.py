@@ -1,8 +1,8 @@
 """A source copied once: channels last, in the accumulator's dtype, with its padding around it.
 
-Kernels that broadcast channels read the image in place where its channels lie last. Other images are laid out like
-that first, a row of the padded image at a time; where channels come first, squares of lanes x lanes numbers are turned
-in registers, so that both sides are read and written in vectors.
+Kernels that broadcast channels read the image in place where its channels lie last. Other images are laid out like that
+first, a row of the padded image, or a piece of it, at a time; where channels come first, squares of lanes x lanes
+numbers are turned in registers, so that both sides are read and written in vectors.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from numconv.problem import LAST, ConvProblem, accumulator_dtype, remembered
 
 STREAMED = 1 << 23  # bytes of results to store past the caches: 20 MB in 1.7 ms in place of 2.5, also if read next
 BAND = 1 << 22  # numbers laid out at a time: 16 MB in float32, of which the third-level cache holds most
+PIECE = 256  # positions of a row that are laid out as one item
 # Of the frame, an array: the lowest position along each axis, and the extents that are copied.
 LOW_D, LOW_H, LOW_W, DEEP, HIGH, WIDE = range(6)
 
@@ -37,16 +38,18 @@ def lay_out(dtype, half):
     def body(start, stop, worker, x, laid, header, frame):
         block = square()
         channels, wide = header[geo.GROUPS] * header[geo.S], frame[WIDE]
-        x_c, x_w, low_w = header[geo.X_C], header[geo.X_W], frame[LOW_W]
+        x_c, x_w, pieces = header[geo.X_C], header[geo.X_W], -(-wide // PIECE)
         for item in range(start, stop):
-            rest, h = divmod(item, frame[HIGH])
+            row, piece = divmod(item, pieces)
+            rest, h = divmod(row, frame[HIGH])
             n, d = divmod(rest, frame[DEEP])
-            in_d, in_h, to = d + frame[LOW_D], h + frame[LOW_H], item * wide * channels
+            count, low_w = min(PIECE, wide - piece * PIECE), frame[LOW_W] + piece * PIECE
+            in_d, in_h, to = d + frame[LOW_D], h + frame[LOW_H], (row * wide + piece * PIECE) * channels
             first, last = 0, 0
             if 0 <= in_d < header[geo.SOURCE_D] and 0 <= in_h < header[geo.SOURCE_H]:
-                first, last = clip(low_w, 1, wide, header[geo.SOURCE_W])
+                first, last = clip(low_w, 1, count, header[geo.SOURCE_W])
             fill(laid, to, to + first * channels, 0)
-            fill(laid, to + last * channels, to + wide * channels, 0)
+            fill(laid, to + last * channels, to + count * channels, 0)
             at = header[geo.X_0] + n * header[geo.X_N] + in_d * header[geo.X_D] + in_h * header[geo.X_H] + low_w * x_w
             if half == 0 and x_w == channels and (x_c == 1 or channels == 1):
                 run = (last - first) * channels
@@ -189,7 +192,7 @@ class Frame:
         self.taps = swept.taps.copy()
         self.taps[:, geo.OFFSET_D : geo.OFFSET_W + 1] -= np.array(low)
         self.size = problem.n * channels * math.prod(extents)
-        self.rows = problem.n * extents[0] * extents[1]
+        self.items = problem.n * extents[0] * extents[1] * -(-extents[2] // PIECE)
         strides = [math.prod(extents[a:]) * channels for a in range(4)]
         self.header = swept.fixed_header.copy()
         self.header[geo.SOURCE_D : geo.SOURCE_W + 1] = extents
@@ -210,8 +213,8 @@ def frame(problem: ConvProblem) -> Frame:
 def laid(problem: ConvProblem, given: geo.Operands, memory: np.ndarray) -> geo.Operands:
     """The operands with the source laid out in `memory`, which is of the accumulator's dtype."""
     swept, framed = geo.sweep(problem), frame(problem)
-    workers: Any = min(jit.workers(framed.seconds), max(framed.rows, 1))
-    lay_out(swept.kind, swept.half)(workers, framed.rows, given.x, memory, given.header, framed.table)
+    workers: Any = min(jit.workers(framed.seconds), max(framed.items, 1))
+    lay_out(swept.kind, swept.half)(workers, framed.items, given.x, memory, given.header, framed.table)
     header = given.header.copy()
     header[geo.SOURCE_D : geo.SOURCE_W + 1] = framed.header[geo.SOURCE_D : geo.SOURCE_W + 1]
     header[geo.X_N : geo.X_0 + 1] = framed.header[geo.X_N : geo.X_0 + 1]
@@ -355,10 +358,10 @@ def lay_out_result(problem: ConvProblem, result: np.ndarray, header: np.ndarray,
     of_result[geo.X_N : geo.X_0 + 1] = header[geo.OUT_N : geo.OUT_0 + 1]
     of_result[geo.S] = header[geo.R]
     of_result[geo.SOURCE_D : geo.SOURCE_W + 1] = extents
-    rows = problem.n * extents[0] * extents[1]
-    workers = min(jit.workers(memory.size * 3e-10), max(rows, 1))
+    items = problem.n * extents[0] * extents[1] * -(-extents[2] // PIECE)
+    workers = min(jit.workers(memory.size * 3e-10), max(items, 1))
     table = np.array([0, 0, 0, *extents], np.int64)
-    lay_out(swept.kind, swept.half)(workers, rows, result, memory, of_result, table)
+    lay_out(swept.kind, swept.half)(workers, items, result, memory, of_result, table)
     channels = problem.groups * swept.result_channels
     strides = [math.prod(extents[a:]) * channels for a in range(4)]
     header[geo.OUT_N : geo.OUT_0 + 1] = strides[0], 1, *strides[1:], 0

@@ -12,8 +12,9 @@ from numconv.kernels.cpu.tiles import LAST, RESIDUAL, STREAM, body
 
 
 def narrow_tile(
-    positions: int, taps: int, stride: int, dilation: int, sources: int, results: int, dtype: str, activation: str
-) -> Any:
+    positions: int, taps: int, stride: int, dilation: int, low_in: int, past_in: int, sources: int, results: int,
+    dtype: str, activation: str,
+) -> Any:  # fmt: skip
     """Narrow groups along the vectors: `positions` of a row, each source vector loaded once for all taps of a row.
 
     With `sources` channels in and `results` out of each group, lane j of a vector of results takes source lanes
@@ -22,8 +23,9 @@ def narrow_tile(
     which the first seven are addresses: line k < count of the kernel reads the source's row at x[lines[2 k]:], whose
     columns are `step` apart and there in low <= column < past, with the vectors of taps and sources at
     w[lines[2 k + 1]:]. The results of the first `here` positions become activation(sum + bias (+ residual)) in rows of
-    `out` that are `out_step` apart. With LAST in `mode` every column and position is there; with STREAM whole vectors
-    lie on multiples of their size and are stored past the caches. That is done for `vectors` vectors side by side,
+    `out` that are `out_step` apart. With LAST in `mode` every position is there, and just the columns from `low_in` to
+    before `past_in`: others cost nothing. With STREAM whole vectors lie on multiples of their size and are stored past
+    the caches. That is done for `vectors` vectors side by side,
     whose weights are `pitch` apart, as far as there are channels left.
     """
     columns = sorted({p * stride + k * dilation for p in range(positions) for k in range(taps)})
@@ -60,6 +62,8 @@ def narrow_tile(
                 for k in range(taps * sources)
             ]
             for index, column in enumerate(columns):
+                if not (masks or low_in <= column < past_in):
+                    continue
                 place = simd.at_offset(builder, row, builder.mul(step, i64(column)), vector)
                 if masks:
                     source = simd.masked_load(builder, place, masks[index], zero, size)
@@ -175,7 +179,8 @@ def narrow_tile(
 
 @jit.function
 def narrow(
-    positions: int, taps: int, stride: int, dilation: int, sources: int, results: int, dtype: str, activation: str
-) -> Any:
+    positions: int, taps: int, stride: int, dilation: int, low_in: int, past_in: int, sources: int, results: int,
+    dtype: str, activation: str,
+) -> Any:  # fmt: skip
     """`narrow_tile`."""
-    return body(narrow_tile(positions, taps, stride, dilation, sources, results, dtype, activation))
+    return body(narrow_tile(positions, taps, stride, dilation, low_in, past_in, sources, results, dtype, activation))

@@ -18,6 +18,7 @@ from numconv.kernels.cpu.separable import Separable
 from numconv.kernels.cpu.strip import Strip
 from numconv.kernels.cpu.unpooling import MaxGradient, Unpool, UnpoolGradient
 from numconv.kernels.cpu.winograd import Winograd
+from numconv.kernels.cpu.winograd_line import WinogradLine
 from numconv.kernels.cpu.winograd_weight import WinogradWeight
 
 _FIRST: tuple[Algorithm, ...] = (Depthwise(), Winograd(4), Winograd(2), Indirect(), Fft())
@@ -26,7 +27,7 @@ _WEIGHT: tuple[Algorithm, ...] = (WinogradWeight(4), WinogradWeight(2), OuterWei
 
 TABLES: dict[str, tuple[Algorithm, ...]] = {}
 for _n in (1, 2, 3):
-    _swept = (Separable(), *_FIRST) if _n == 2 else _FIRST
+    _swept = ((WinogradLine(), *_FIRST), (Separable(), *_FIRST), _FIRST)[_n - 1]
     TABLES[f"conv{_n}d"] = (*_swept, Im2col(), *((Rows(),) if _n > 1 else ()), *_LAST)
     TABLES[f"conv{_n}d_input"] = TABLES[f"conv_transpose{_n}d"] = (*_swept, *_LAST)
     TABLES[f"conv{_n}d_weight"] = _WEIGHT

@@ -1,4 +1,4 @@
-"""Small matrices applied to squares of vectors, in registers: the transforms of Winograd's algorithm."""
+"""Small matrices applied to vectors in registers, squares or lines of them: the transforms of Winograd's algorithm."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba.core import types
+from numba.core import cgutils, types
 
 from numconv.kernels.cpu import simd
 
@@ -166,6 +166,109 @@ def transform_store(left: Any, right: Any, dtype: str, activation: str) -> Any:
                 total = builder.fadd(builder.fadd(value, added), extra)
                 total = simd.activated(builder, activation, slope, total)
                 simd.masked_store(builder, total, place(target, steps, i, j), mask, size)
+
+    return simd.operation(generate)
+
+
+def transform_line(matrix: Any, dtype: str) -> Any:
+    """matrix @ line, for a run of lines and all their channels in one call.
+
+    A tile's operation on `(x, y, count, channels, step, over, first, past, apart, pitch)`, of which the first two are
+    addresses: number j of line t is the vector x[t step + j over + c:], zero unless first <= j < past and in channels
+    from the last on; number k of its transform goes to y[t apart + k pitch + c:]. At least one number is there: it is
+    what masked loads of the others point to, which take 10 times as long where no memory is.
+    """
+
+    def generate(builder: Any, values: list[Any]) -> None:
+        i64, vector, size = ir.IntType(64), simd.vector_type(dtype), np.dtype(dtype).itemsize
+        source, target = (builder.inttoptr(v, vector.element.as_pointer()) for v in values[:2])
+        count, channels, step, over, first, past, apart, pitch = values[2:]
+        zero, n = simd.constant(vector, 0.0), i64(vector.count)
+        rest = builder.srem(channels, n)
+        whole = builder.sub(channels, rest)
+
+        numbers = [i64(j) for j in range(len(matrix[0]))]
+        inside = [builder.and_(builder.icmp_signed(">=", j, first), builder.icmp_signed("<", j, past)) for j in numbers]
+        of_whole, of_rest = (
+            [simd.lane_mask(builder, vector.count, some, where=where) for where in inside] for some in (n, rest)
+        )
+        reads = [builder.mul(over, builder.select(where, j, first)) for where, j in zip(inside, numbers)]
+        writes = [builder.mul(pitch, i64(k)) for k in range(len(matrix))]
+
+        def transformed(line: Any, c: Any, masks: list[Any]) -> None:
+            at = builder.gep(source, [builder.add(builder.mul(line, step), c)])
+            to = builder.gep(target, [builder.add(builder.mul(line, apart), c)])
+            numbers = [
+                simd.masked_load(builder, simd.at_offset(builder, at, offset, vector), mask, zero, size)
+                for offset, mask in zip(reads, masks)
+            ]
+            for value, offset in zip(_linear(builder, matrix, numbers), writes):
+                builder.store(value, simd.at_offset(builder, to, offset, vector), align=size)
+
+        with cgutils.for_range(builder, count) as lines:
+            with cgutils.for_range_slice(builder, i64(0), whole, n, i64) as (c, _):
+                transformed(lines.index, c, of_whole)
+            with builder.if_then(builder.icmp_signed(">", rest, i64(0))):
+                transformed(lines.index, whole, of_rest)
+
+    return simd.operation(generate)
+
+
+def store_line(matrix: Any, dtype: str, activation: str) -> Any:
+    """matrix @ line with its epilogue, for a vector of channels of a run of lines in one call.
+
+    A tile's operation on `(sums, bias, residual, out, parameter, count, apart, pitch, has_residual, more_step,
+    more_over, step, over, results, some, streams)`, of which the first five are addresses. Number k of line t is the
+    vector sums[t apart + k pitch:]; result j, for j < results, becomes activation(it + bias (+ residual[t more_step +
+    j more_over:])) at out[t step + j over:], in the first `some` lanes. Where it `streams`, all results and lanes are
+    stored, on multiples of a vector, past the caches, and there is no residual.
+    """
+
+    def generate(builder: Any, values: list[Any]) -> None:
+        i64, vector, size = ir.IntType(64), simd.vector_type(dtype), np.dtype(dtype).itemsize
+        source, bias_at, more_at, target, slope_at = (
+            builder.inttoptr(v, vector.element.as_pointer()) for v in values[:5]
+        )
+        count, apart, pitch, has_residual, more_step, more_over, step, over, results, some, streams = values[5:]
+        zero, n = simd.constant(vector, 0.0), vector.count
+        lane = simd.lane_mask(builder, n, some)
+        added = simd.masked_load(builder, builder.bitcast(bias_at, vector.as_pointer()), lane, zero, size)
+        slope = simd.splat(builder, vector, builder.load(slope_at))
+        numbers = [i64(j) for j in range(len(matrix))]
+        inside = [builder.icmp_signed("<", j, results) for j in numbers]
+        masks = [simd.lane_mask(builder, n, some, where=where) for where in inside]
+        places = [builder.select(where, j, i64(0)) for where, j in zip(inside, numbers)]  # memory that is there
+
+        def lines(with_residual: bool, streamed: bool) -> None:
+            with cgutils.for_range(builder, count) as loop:
+                at, more, to = (
+                    builder.gep(pointer, [builder.mul(loop.index, by)])
+                    for pointer, by in ((source, apart), (more_at, more_step), (target, step))
+                )
+
+                def place(pointer: Any, by: Any, k: Any) -> Any:
+                    return simd.at_offset(builder, pointer, builder.mul(by, k), vector)
+
+                sums = [builder.load(place(at, pitch, i64(k)), align=size) for k in range(len(matrix[0]))]
+                for j, mask, value in zip(places, masks, _linear(builder, matrix, sums)):
+                    total = builder.fadd(value, added)
+                    if with_residual:
+                        extra = simd.masked_load(builder, place(more, more_over, j), mask, zero, size)
+                        total = builder.fadd(total, extra)
+                    total = simd.activated(builder, activation, slope, total)
+                    if streamed:
+                        simd.stream(builder, total, place(to, over, j))
+                    else:
+                        simd.masked_store(builder, total, place(to, over, j), mask, size)
+
+        with builder.if_else(builder.icmp_signed("!=", streams, i64(0))) as (past_caches, cached):
+            with past_caches:
+                lines(False, True)
+            with cached, builder.if_else(builder.icmp_signed("!=", has_residual, i64(0))) as (summed, alone):
+                with summed:
+                    lines(True, False)
+                with alone:
+                    lines(False, False)
 
     return simd.operation(generate)
 

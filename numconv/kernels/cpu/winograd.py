@@ -35,9 +35,12 @@ from numconv.kernels.cpu.tiles import TAP
 from numconv.options import available_cores
 from numconv.problem import LAST, ConvProblem, accumulator_dtype, remembered
 
+# Finite points by their number, m + taps - 2, pairs side by side: `transforms` shares what they have in common.
 POINTS = {
-    2: (0.0, 1.0, -1.0),
-    4: (0.0, math.sqrt(0.5), -math.sqrt(0.5), math.sqrt(2), -math.sqrt(2)),
+    3: (0.0, 1.0, -1.0),
+    5: (0.0, math.sqrt(0.5), -math.sqrt(0.5), math.sqrt(2), -math.sqrt(2)),
+    6: (0.0, 1.0, -1.0, 0.5, -0.5, 2.0),
+    7: (0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5),
 }
 SQUARES = 1 << 17  # numbers of a group's transformed squares: 512 KB in float32, half the second-level cache
 ITEMS = 8  # groups are made smaller, or channels split, until there are so many items
@@ -55,17 +58,17 @@ Matrix = tuple[tuple[float, ...], ...]
 
 
 @functools.cache
-def matrices(m: int) -> tuple[Matrix, Matrix, Matrix]:
-    """(B^T, G, A^T) of F(m, 3) by Toom and Cook's construction from its points and infinity; F(1, 1) for m = 1."""
+def matrices(m: int, taps: int = 3) -> tuple[Matrix, Matrix, Matrix]:
+    """(B^T, G, A^T) of F(m, taps) by Toom and Cook's construction from its points and infinity; F(1, 1) for m = 1."""
     if m == 1:
         return (((1.0,),),) * 3
-    points = POINTS[m]
-    b, g = np.zeros((m + 2, m + 2)), np.zeros((m + 2, 3))
-    a = np.zeros((m, m + 2))
+    n = m + taps - 1
+    points = POINTS[n - 1]
+    b, g, a = np.zeros((n, n)), np.zeros((n, taps)), np.zeros((m, n))
     for j, point in enumerate(points):
         others = [p for p in points if p != point]
-        b[j, : m + 1] = np.poly(others)[::-1]
-        g[j] = np.array([1, point, point**2]) / math.prod(point - p for p in others)
+        b[j, : n - 1] = np.poly(others)[::-1]
+        g[j] = np.array([point**i for i in range(taps)]) / math.prod(point - p for p in others)
         a[:, j] = [point**i for i in range(m)]
     b[-1] = np.poly(points)[::-1]
     g[-1, -1] = a[-1, -1] = 1
@@ -75,11 +78,11 @@ def matrices(m: int) -> tuple[Matrix, Matrix, Matrix]:
 
 
 @jit.kernel
-def pack_weight(m_h, m_w, vectors, dtype, half):
-    """Pack G g G^T as packed[group, channel tile, place, depth tap, source, `width` channels]."""
+def pack_weight(m_h, m_w, taps_w, vectors, dtype, half):
+    """Pack G g G^T as packed[group, channel tile, place, depth tap, source, `width` channels]; tap -1 is zero."""
     lanes = simd.lanes(dtype)
     width = vectors * lanes
-    left, right = matrices(m_h)[1], matrices(m_w)[1]
+    left, right = matrices(m_h)[1], matrices(m_w, taps_w)[1]
     high, wide, places = len(left[0]), len(right[0]), len(left) * len(right)
     across, all_taps = len(right), high * wide
     load, write, square = simd.load(half), simd.store(0), simd.stack(all_taps * lanes, dtype)
@@ -95,19 +98,20 @@ def pack_weight(m_h, m_w, vectors, dtype, half):
             rest, s = divmod(item, sources)
             g, tile = divmod(rest, tiles)
             at = g * header[geo.WEIGHT_G] + tile * width * over_r + s * header[geo.WEIGHT_S]
+            one_vector = half == 0 and header[geo.TAPS] <= lanes  # all taps of a channel lie in one
             for v in range(0, width, lanes):
                 some = max(min(lanes, channels - tile * width - v), 0)
-                if half == 0 and len(taps) <= lanes:  # all taps of a channel lie in one vector
-                    turn(weight, at + v * over_r, over_r, some, len(taps), block)
+                if one_vector:
+                    turn(weight, at + v * over_r, over_r, some, header[geo.TAPS], block)
                 for d in range(depth):
                     to = ((g * tiles + tile) * places * depth + d) * sources * width + s * width
                     for k in range(all_taps):
                         tap = taps[d * all_taps + k]
-                        if half == 0 and len(taps) <= lanes:
+                        if one_vector and tap >= 0:
                             move(taps_of, k * lanes, block, tap * lanes, 0, lanes, lanes)
                         else:
                             fill(taps_of, k * lanes, (k + 1) * lanes, 0)
-                            for r in range(some):
+                            for r in range(some if tap >= 0 else 0):
                                 write(taps_of, k * lanes + r, load(weight, at + tap + (v + r) * over_r))
                     steps = (wide * lanes, lanes)
                     transform(taps_of, 0, steps, (0, high, 0, wide), lanes, packed, to + v, (across * pitch, pitch))
@@ -442,7 +446,7 @@ class Winograd(layout.OnChannelsLast):
         packed, width = aligned(cut.packed, swept.accumulator), cut.vectors * simd.lanes(swept.accumulator)
         items = problem.groups * -(-swept.result_channels // width) * swept.source_channels
         workers = min(jit.workers(cut.packed * 2e-10), items)
-        kernel = pack_weight(cut.m_h, cut.m_w, cut.vectors, swept.kind, swept.half)
+        kernel = pack_weight(cut.m_h, cut.m_w, 3, cut.vectors, swept.kind, swept.half)
         kernel(workers, items, flat(weight)[0], packed, swept.fixed_header, ordered_taps(problem))
         return packed
 
