@@ -16,6 +16,7 @@ from numconv.kernels.cpu.pooling import PoolAlgorithm
 from numconv.kernels.cpu.rows import Rows
 from numconv.kernels.cpu.separable import Separable
 from numconv.kernels.cpu.strip import Strip
+from numconv.kernels.cpu.tiled_pooling import Tiled
 from numconv.kernels.cpu.unpooling import MaxGradient, Unpool, UnpoolGradient
 from numconv.kernels.cpu.winograd import Winograd
 
@@ -41,4 +42,7 @@ for _name in ["global_{}_pool", *(f"{_kind}{{}}_pool{_n}d" for _kind in ("", "ad
 for _n in (1, 2, 3):
     TABLES[f"weighted_avg_pool{_n}d"] = TABLES[f"weighted_avg_pool{_n}d_input"] = TABLES[f"lp_pool{_n}d"] = _SUMS
     TABLES[f"lp_pool{_n}d_input"] = tuple(LpGradient(algorithm) for algorithm in _SUMS)
+    if _n < 3:
+        TABLES[f"max_pool{_n}d"] = (Tiled(), *_MAXIMA)
+        TABLES[f"avg_pool{_n}d"] = TABLES[f"avg_pool{_n}d_input"] = (Tiled(), *_SUMS)
     TABLES[f"max_unpool{_n}d"], TABLES[f"max_unpool{_n}d_input"] = (Unpool(),), (UnpoolGradient(),)
