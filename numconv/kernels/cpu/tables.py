@@ -6,6 +6,7 @@ from numconv.algorithm import Algorithm
 from numconv.kernels.cpu import average_direct, average_pooling, max_direct, max_pooling
 from numconv.kernels.cpu.depthwise import Depthwise
 from numconv.kernels.cpu.direct import Direct, DirectWeight
+from numconv.kernels.cpu.dot_weight import DotWeight
 from numconv.kernels.cpu.fft import Fft
 from numconv.kernels.cpu.im2col import Im2col
 from numconv.kernels.cpu.im2col_weight import Im2colWeight
@@ -22,7 +23,7 @@ from numconv.kernels.cpu.winograd import Winograd
 
 _FIRST: tuple[Algorithm, ...] = (Depthwise(), Winograd(4), Winograd(2), Indirect(), Fft())
 _LAST: tuple[Algorithm, ...] = (Strip(), Direct())
-_WEIGHT: tuple[Algorithm, ...] = (OuterWeight(), Im2colWeight(), DirectWeight())
+_WEIGHT: tuple[Algorithm, ...] = (OuterWeight(), DotWeight(), Im2colWeight(), DirectWeight())
 
 TABLES: dict[str, tuple[Algorithm, ...]] = {}
 for _n in (1, 2, 3):
