@@ -81,7 +81,7 @@ def parse(activation: Any) -> tuple[str, float] | None:
     ValueError
         With the list of names, if there is no such activation or it takes no parameter.
     """
-    if activation in list(ACTIVATIONS.items()):
+    if activation is None or activation in list(ACTIVATIONS.items()):
         return activation
     return parse_activation(activation)
 

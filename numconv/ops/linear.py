@@ -165,6 +165,8 @@ def _by_columns(a: np.ndarray, b: np.ndarray, transposed: bool) -> np.ndarray:
 
 
 def _broadcasts(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
+    if shape == target[-1:]:
+        return True
     try:
         return np.broadcast_shapes(shape, target) == target
     except ValueError:
