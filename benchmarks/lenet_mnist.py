@@ -4,9 +4,10 @@
     python benchmarks/lenet_mnist.py --race     # seconds an epoch, ours and PyTorch's in turns, each in its process
 
 4000 pictures to train on and 1000 to test with, 400 and 100 of each digit; Adam, batches of 32, pictures normalised by
-mean and deviation. The rate falls from 3e-3 to 0 along a cosine, chosen by two runs on 3200 and 800 of the pictures to
-train on. Each run has a seed and a split of its own. Needs the extra `mnist`, and PyTorch for the race. Quote the race
-from a quiet machine only.
+mean and deviation. The rate rises to 4e-3 in two epochs and falls to 0 along a cosine; pictures are turned by up to 15
+degrees and shifted by one pixel. Both were chosen on 3200 and 800 of the pictures to train on, two runs each: of relu
+and max 97.9 % were right there, 96.5 % at a constant 1e-3; shifts by two pixels cost 0.5 %. Each run has a seed and a
+split of its own. Needs the extra `mnist`, and PyTorch for the race. Quote the race from a quiet machine only.
 """
 
 import argparse
@@ -16,7 +17,7 @@ import time
 
 import numpy as np
 
-ROUNDS, RATE = 3, 3e-3
+ROUNDS, RATE, RISING = 3, 4e-3, 2
 FORMS = {"classic": {}, "relu and max": {"activation": "relu", "pooling": "max"}}
 
 
@@ -37,9 +38,11 @@ def accuracy(form, epochs, augmented, seed):
     random.seed(seed)
     model = models.lenet5(**FORMS[form])
     optimizer = optim.Adam(model.parameters(), RATE)
-    augmentation = [data.RandomRotation(10), data.RandomShift(2)] if augmented else []
+    augmentation = [data.RandomRotation(15), data.RandomShift(1)] if augmented else []
     transform = data.Compose([*augmentation, normalize])
-    schedule = optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
+    rates = optim.lr_scheduler
+    rising, falling = rates.LinearLR(optimizer, 0.2, 1, RISING), rates.CosineAnnealingLR(optimizer, epochs - RISING)
+    schedule = rates.SequentialLR(optimizer, [rising, falling], [RISING])
     options = {"transform": transform, "scheduler": schedule, "workers": int(augmented)}
     start = time.perf_counter()
     train.fit(model, X, y, epochs=epochs, optimizer=optimizer, **options)
