@@ -1,10 +1,13 @@
 """LeNet-5 on MNIST-5000: accuracy after twelve epochs, and the time of one beside PyTorch.
 
-    python benchmarks/lenet_mnist.py            # accuracy of the classic form, relu and max, and with augmentation
+    python benchmarks/lenet_mnist.py --runs 5   # accuracy of the classic form, relu and max, and with augmentation
     python benchmarks/lenet_mnist.py --race     # seconds an epoch, ours and PyTorch's in turns, each in its process
 
 4000 pictures to train on and 1000 to test with, 400 and 100 of each digit; Adam, batches of 32, pictures normalised by
-mean and deviation. Needs the extra `mnist`, and PyTorch for the race. Quote the race from a quiet machine only.
+mean and deviation. The rate rises to 4e-3 in two epochs and falls to 0 along a cosine; pictures are turned by up to 15
+degrees and shifted by one pixel. Both were chosen on 3200 and 800 of the pictures to train on, two runs each: of relu
+and max 97.9 % were right there, 96.5 % at a constant 1e-3; shifts by two pixels cost 0.5 %. Each run has a seed and a
+split of its own. Needs the extra `mnist`, and PyTorch for the race. Quote the race from a quiet machine only.
 """
 
 import argparse
@@ -14,30 +17,32 @@ import time
 
 import numpy as np
 
-ROUNDS = 3
+ROUNDS, RATE, RISING = 3, 4e-3, 2
 FORMS = {"classic": {}, "relu and max": {"activation": "relu", "pooling": "max"}}
 
 
-def pictures():
+def pictures(seed=0):
     """((X, y) to train on, (X, y) to test with), of 32x32."""
     from numconv import data
 
     X, y = data.mnist_5000()
-    return data.split(np.pad(X, ((0, 0), (0, 0), (2, 2), (2, 2))), y, 0.2, np.random.default_rng(0))
+    return data.split(np.pad(X, ((0, 0), (0, 0), (2, 2), (2, 2))), y, 0.2, np.random.default_rng(seed))
 
 
 def accuracy(form, epochs, augmented, seed):
     """What part of the test pictures is right."""
     from numconv import data, models, optim, random, train
 
-    (X, y), (test, expected) = pictures()
+    (X, y), (test, expected) = pictures(seed)
     normalize = data.Normalize(X.mean(), X.std())
     random.seed(seed)
     model = models.lenet5(**FORMS[form])
-    optimizer = optim.Adam(model.parameters(), 2e-3 if augmented else 1e-3)
-    augmentation = [data.RandomRotation(10), data.RandomShift(2)] if augmented else []
+    optimizer = optim.Adam(model.parameters(), RATE)
+    augmentation = [data.RandomRotation(15), data.RandomShift(1)] if augmented else []
     transform = data.Compose([*augmentation, normalize])
-    schedule = optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs) if augmented else None
+    rates = optim.lr_scheduler
+    rising, falling = rates.LinearLR(optimizer, 0.2, 1, RISING), rates.CosineAnnealingLR(optimizer, epochs - RISING)
+    schedule = rates.SequentialLR(optimizer, [rising, falling], [RISING])
     options = {"transform": transform, "scheduler": schedule, "workers": int(augmented)}
     start = time.perf_counter()
     train.fit(model, X, y, epochs=epochs, optimizer=optimizer, **options)
@@ -113,7 +118,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--race", action="store_true")
     parser.add_argument("--epochs", type=int)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--runs", type=int, default=1)
     parser.add_argument("--side", choices=SIDES, help="time one side only, in this process")
     parser.add_argument("--form", choices=FORMS, default="classic")
     options = parser.parse_args()
@@ -123,8 +128,13 @@ def main():
         race(options.epochs or 5)
     else:
         for form, augmented in (("classic", False), ("relu and max", False), ("relu and max", True)):
-            right, seconds = accuracy(form, options.epochs or 12, augmented, options.seed)
-            print(f"{form}{', augmented' * augmented}: {right:.2%} right, {seconds:.2f} s an epoch", flush=True)
+            runs = [accuracy(form, options.epochs or 12, augmented, seed) for seed in range(options.runs)]
+            right, seconds = zip(*runs)
+            print(
+                f"{form}{', augmented' * augmented}: {np.mean(right):.2%} right, at least {min(right):.2%} "
+                f"of {options.runs} runs, {min(seconds):.2f} s an epoch",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

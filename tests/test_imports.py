@@ -38,6 +38,7 @@ NUMBA = {
     f"kernels.cpu.{name}"
     for name in (
         "simd",
+        "dot_tile",
         "narrow_tile",
         "batched_tile",
         "panel_tile",

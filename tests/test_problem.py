@@ -284,3 +284,12 @@ def test_activations_are_parsed():
     for wrong in ("swish", 3, ("relu", 1.0), ("elu",), ("elu", 1, 2), lambda v: v):
         with pytest.raises(ValueError, match="activation"):
             problems.parse_activation(wrong)
+
+
+def test_dtypes_are_those_of_numpys_arrays():
+    """So that `is` finds the usual ones: `newbyteorder` makes dtypes that are equal and not the same."""
+    for name in ("float32", "float64", "int64", "complex64"):
+        for order in "<>=":
+            assert problems.supported_dtype("x", np.dtype(name).newbyteorder(order)) is np.dtype(name)
+    with pytest.raises(TypeError, match="x must be of a float, integer or complex dtype"):
+        problems.supported_dtype("x", np.dtype(bool))

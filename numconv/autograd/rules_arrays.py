@@ -16,7 +16,8 @@ def summed_to(grad: Any, shape: tuple[int, ...]) -> Any:
         return grad
     lead = grad.ndim - len(shape)
     repeated = [lead + i for i, (n, m) in enumerate(zip(shape, grad.shape[lead:])) if n == 1 != m]
-    return grad.sum((*range(lead), *repeated)).reshape(shape)
+    total = grad.sum((*range(lead), *repeated))
+    return total.reshape(shape) if repeated else total
 
 
 def both(a: Any, b: Any, inputs: Any, needs: Any) -> tuple[Any, Any]:

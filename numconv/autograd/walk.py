@@ -114,7 +114,13 @@ def _step(
 
 def _shares(value: Any, others: tuple[Any, ...]) -> bool:
     """Whether a Tensor shares memory, with one of others or by a view."""
-    return value.counter[1] or any(isinstance(other, Operators) and other.counter is value.counter for other in others)
+    counter = value.counter
+    if counter[1]:
+        return True
+    for other in others:  # noqa: SIM110  (in a third of the time that `any` takes)
+        if isinstance(other, Operators) and other.counter is counter:
+            return True
+    return False
 
 
 def _leading(starts: list[Any], targets: set[Any]) -> set[Any]:

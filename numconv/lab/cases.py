@@ -259,6 +259,7 @@ POOL = (
     _pool("one_pixel_padded", "pixel padding", (1, 2, 1, 1), 3, 2, 1),
     _pool("no_images", "empty", (0, 3, 6, 7), 2, 2),
     _pool("pool_1d", "", (2, 3, 33), 2, 2),
+    _pool("pool_1d_tiled", "", (2, 3, 34), 2, 2),
     _pool("pool_1d_padded", "padding ceil", (1, 5, 20), 5, 3, 2, ceil_mode=True),
     _pool("pool_1d_dilated", "dilated", (1, 2, 41), 3, 2, 1, 4),
     _pool("pool_3d", "", (1, 3, 4, 6, 9), 2, 2),
@@ -266,6 +267,7 @@ POOL = (
     _pool("pool_3d_unlike", "padding asymmetric ceil", (1, 2, 4, 6, 9), (1, 3, 2), (1, 2, 3), ((0, 0), (1, 0), (0, 1)),
           ceil_mode=True),
     _pool("large", "large padding", (4, 33, 28, 30), 3, 2, 1),
+    _pool("large_tiled", "large", (2, 9, 27, 40), (3, 4), (3, 4)),
 )  # fmt: skip
 
 

@@ -70,6 +70,9 @@ def _named(name: str, x: Any, parameter: float = 0.0) -> np.ndarray:
         out = empty(x.shape, x.dtype)
         kernels("activation").activate(name, parameter, straight(x, out.dtype), out.reshape(-1))
         return out
+    if name == "tanh" and x.dtype in NATIVE:  # no temporaries, so no blocks: 31 us in place of 46 for 600 kB
+        with np.errstate(all="ignore"):
+            return np.tanh(x, out=empty(x.shape, x.dtype))
     return _evaluate(lambda block: _FUNCTIONS[name](block, parameter), x, integers=name in ("relu", "relu6"))
 
 
@@ -81,7 +84,7 @@ def parse(activation: Any) -> tuple[str, float] | None:
     ValueError
         With the list of names, if there is no such activation or it takes no parameter.
     """
-    if activation in list(ACTIVATIONS.items()):
+    if activation is None or activation in list(ACTIVATIONS.items()):
         return activation
     return parse_activation(activation)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -127,12 +128,14 @@ def cross_entropy_input(
     count = _count(index, scale, ignore_index) if reduction == "mean" else 1
     each = spread(grad_output, shape, reduction, count)
     out = empty((*shape, scale.size), work)
-    grads = straight(np.broadcast_to(each, shape), np.dtype(np.float64))
+    grads = np.full(index.size, each, np.float64) if each.ndim == 0 else straight(each, np.dtype(np.float64))
     kernel.gradients(
         rows, index, scale, ignore_index, label_smoothing, straight(norms, np.dtype(np.float64)), grads,
         out.reshape(-1),
     )  # fmt: skip
-    return np.moveaxis(out, -1, _axis(x)).astype(result, order="C", copy=False)
+    if _axis(x) < x.ndim - 1:
+        out = np.moveaxis(out, -1, _axis(x))
+    return out.astype(result, order="C", copy=False)
 
 
 def nll_loss(
@@ -216,7 +219,13 @@ def _options(x: np.ndarray, weight: Any, reduction: str, label_smoothing: float)
         raise ValueError(f"input must have shape (C,), (N, C) or (N, C, *spatial), got {x.shape}")
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"label_smoothing must be between 0 and 1, got {label_smoothing!r}")
-    return parameter("weight", weight, (x.shape[_axis(x)],), 1.0)
+    classes = x.shape[_axis(x)]
+    return _ones(classes) if weight is None else parameter("weight", weight, (classes,), 1.0)
+
+
+@functools.lru_cache(maxsize=64)
+def _ones(classes: int) -> np.ndarray:
+    return np.ones(classes)
 
 
 def _by_probabilities(x: np.ndarray, target: np.ndarray) -> bool:
@@ -261,5 +270,5 @@ def _check_classes(losses: np.ndarray, index: np.ndarray, ignored: int, classes:
 
 def _count(index: np.ndarray, scale: np.ndarray, ignored: int) -> float:
     """The weight of all targets."""
-    counted = index[index != ignored]
-    return float(scale[counted].sum())
+    counted = index != ignored
+    return float(scale[index if counted.all() else index[counted]].sum())

@@ -91,6 +91,10 @@ def straight(x: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 def blockwise(function: Callable[..., np.ndarray], out: np.ndarray, work: np.dtype, *sources: np.ndarray) -> None:
     """Write `function(*sources)`, computed in `work` a block at a time, into `out`, which may be one of them."""
+    if out.size <= BLOCK and all(array.dtype is work for array in (out, *sources)):  # an iterator takes 4 us
+        with np.errstate(all="ignore"):
+            out[...] = function(*sources)
+        return
     flags: Any = [[kind, "overlap_assume_elementwise"] for kind in ["readonly"] * len(sources) + ["writeonly"]]
     iterator = np.nditer(
         (*sources, out),

@@ -130,6 +130,9 @@ def linear_weight(x: Any, grad_output: Any) -> np.ndarray:
 def _operands(**given: Any) -> tuple[list[np.ndarray], np.dtype, np.dtype]:
     """Arrays, the dtype to compute in, and that of the result."""
     arrays = [np.asarray(value) for value in given.values()]
+    first = arrays[0].dtype
+    if first in NATIVE and all(array.dtype is first for array in arrays):
+        return arrays, first, first
     dtypes = [supported_dtype(name, array.dtype) for name, array in zip(given, arrays)]
     try:
         dtype = np.result_type(*dtypes)
@@ -162,6 +165,8 @@ def product(a: np.ndarray, b: np.ndarray, transposed: bool = False) -> np.ndarra
 
 
 def _broadcasts(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
+    if shape == target[-1:]:
+        return True
     try:
         return np.broadcast_shapes(shape, target) == target
     except ValueError:

@@ -220,10 +220,11 @@ def _step(
     states: tuple[np.ndarray | None, ...],
     numbers: tuple[float, ...],
 ) -> None:
-    dtype = _work(param.dtype)
-    for name, array in (("grad", grad), *(("state", state) for state in states if state is not None)):
-        if array.shape != param.shape:
-            raise ValueError(f"{name} must have the parameter's shape {param.shape}, got {array.shape}")
+    dtype, shape = _work(param.dtype), param.shape
+    for array in (grad, *states):
+        if array is not None and array.shape != shape:
+            name = "grad" if array is grad else "state"
+            raise ValueError(f"{name} must have the parameter's shape {shape}, got {array.shape}")
     target = param if param.dtype == dtype and param.flags.carray else native(param.astype(dtype, order="C"))
     kept = [_none(dtype) if state is None else state.reshape(-1) for state in states]
     _kernels().launch(kernel, target.reshape(-1), _flat(grad, dtype), *kept, _numbers(dtype, numbers))

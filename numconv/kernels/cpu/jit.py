@@ -42,7 +42,7 @@ from typing import Any
 import numpy.ma  # noqa: F401  loaded here, once: NumPy and Numba load it where they first meet an array
 
 from numconv import forks
-from numconv.kernels.cpu.replay import note
+from numconv.kernels.cpu.replay import note, notes
 from numconv.options import Threads, available_cores, get_num_threads
 
 # Reordering and contraction give the speed; nnan and ninf would break NaN and Inf.
@@ -103,12 +103,10 @@ class Kernel:
         self._entries: dict[int, int] = {}
 
     def __call__(self, workers: int, items: int, *arrays: Any) -> None:
-        if workers == 1:
-            start = functools.partial(self.serial, 0, items, 0)
-        else:
-            start = functools.partial(self.parallel, workers, items)
-        note(start, arrays)
-        start(*arrays)
+        start, given = (self.serial, (0, items, 0)) if workers == 1 else (self.parallel, (workers, items))
+        if notes.launches is not None:
+            note(functools.partial(start, *given), arrays)
+        start(*given, *arrays)
 
     def parallel(self, workers: int, items: int, *arrays: Any) -> None:
         """Share the items among threads: Numba's, or Python's where Numba's cannot be used."""

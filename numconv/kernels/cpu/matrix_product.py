@@ -10,6 +10,7 @@ innermost loop, which vectorises along k, is 4 x 2 products or 4 x 4 of them.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -93,6 +94,11 @@ def by_columns(dtype: str) -> Any:
     return body
 
 
+@functools.cache
+def _by_columns(dtype: np.dtype) -> jit.Kernel:
+    return by_columns(dtype.name)
+
+
 def times_rows(a: np.ndarray, b: np.ndarray, c: np.ndarray, shape: tuple[int, int, int]) -> None:
     """c (m, n) = a (m, k) times the transpose of b (n, k), for `shape` (m, n, k); flat, of one float dtype."""
     m, n, k = shape
@@ -107,4 +113,4 @@ def times_columns(a: np.ndarray, b: np.ndarray, c: np.ndarray, shape: tuple[int,
     items = -(-m // 4) * -(-n // WIDTH)
     workers = min(jit.workers(m * n * k * SECONDS), max(items, 1))
     steps = (1, m) if transposed else (k, 1)
-    by_columns(str(c.dtype))(workers, items, a, b, c, np.array([m, n, k, *steps]))
+    _by_columns(c.dtype)(workers, items, a, b, c, np.array([m, n, k, *steps]))

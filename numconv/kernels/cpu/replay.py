@@ -58,7 +58,7 @@ def noting() -> Iterator[list[Launch]]:
 
 
 def note(start: Callable[..., None], arrays: Sequence[np.ndarray]) -> None:
-    """Called by each kernel that is launched."""
+    """Called by each kernel that is launched while launches are noted."""
     if notes.launches is not None:
         notes.launches.append(Launch(start, [_noted(a) for a in arrays]))
 

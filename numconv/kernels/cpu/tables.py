@@ -6,6 +6,7 @@ from numconv.algorithm import Algorithm
 from numconv.kernels.cpu import average_direct, average_pooling, max_direct, max_pooling
 from numconv.kernels.cpu.depthwise import Depthwise
 from numconv.kernels.cpu.direct import Direct, DirectWeight
+from numconv.kernels.cpu.dot_weight import DotWeight
 from numconv.kernels.cpu.fft import Fft
 from numconv.kernels.cpu.im2col import Im2col
 from numconv.kernels.cpu.im2col_weight import Im2colWeight
@@ -16,6 +17,7 @@ from numconv.kernels.cpu.pooling import PoolAlgorithm
 from numconv.kernels.cpu.rows import Rows
 from numconv.kernels.cpu.separable import Separable
 from numconv.kernels.cpu.strip import Strip
+from numconv.kernels.cpu.tiled_pooling import Tiled
 from numconv.kernels.cpu.unpooling import MaxGradient, Unpool, UnpoolGradient
 from numconv.kernels.cpu.winograd import Winograd
 from numconv.kernels.cpu.winograd_line import WinogradLine
@@ -23,7 +25,9 @@ from numconv.kernels.cpu.winograd_weight import WinogradWeight
 
 _FIRST: tuple[Algorithm, ...] = (Depthwise(), Winograd(4), Winograd(2), Indirect(), Fft())
 _LAST: tuple[Algorithm, ...] = (Strip(), Direct())
-_WEIGHT: tuple[Algorithm, ...] = (WinogradWeight(4), WinogradWeight(2), OuterWeight(), Im2colWeight(), DirectWeight())
+_WEIGHT: tuple[Algorithm, ...] = (
+    WinogradWeight(4), WinogradWeight(2), OuterWeight(), DotWeight(), Im2colWeight(), DirectWeight()
+)  # fmt: skip
 
 TABLES: dict[str, tuple[Algorithm, ...]] = {}
 for _n in (1, 2, 3):
@@ -43,4 +47,7 @@ for _name in ["global_{}_pool", *(f"{_kind}{{}}_pool{_n}d" for _kind in ("", "ad
 for _n in (1, 2, 3):
     TABLES[f"weighted_avg_pool{_n}d"] = TABLES[f"weighted_avg_pool{_n}d_input"] = TABLES[f"lp_pool{_n}d"] = _SUMS
     TABLES[f"lp_pool{_n}d_input"] = tuple(LpGradient(algorithm) for algorithm in _SUMS)
+    if _n < 3:
+        TABLES[f"max_pool{_n}d"] = (Tiled(), *_MAXIMA)
+        TABLES[f"avg_pool{_n}d"] = TABLES[f"avg_pool{_n}d_input"] = (Tiled(), *_SUMS)
     TABLES[f"max_unpool{_n}d"], TABLES[f"max_unpool{_n}d_input"] = (Unpool(),), (UnpoolGradient(),)
