@@ -1,6 +1,6 @@
 """Products of matrices for fully connected layers, in which one operand, the weight, is large and used once.
 
-    by_rows      c[i, j] = sum over k of  a[i, k] b[j, k]          result of a layer
+    by_rows      c[i, j] = bias[j] + sum over k of  a[i, k] b[j, k]          result of a layer
     by_columns   c[i, k] = sum over j of  a[i, j] b[j, k]          gradients of its input and of its weight
 
 Nothing is packed, and an item is a part of the result: two rows of b, or four rows of c by `WIDTH` columns. So results
@@ -26,8 +26,8 @@ ROWS, COLUMNS, TERMS, A_ROW, A_TERM = range(5)
 def by_rows() -> Any:
     read, write = simd.load(0), simd.store(0)
 
-    def body(start, stop, worker, a, b, c, header):
-        rows, columns, terms = header[ROWS], header[COLUMNS], header[TERMS]
+    def body(start, stop, worker, a, b, c, bias, header):
+        rows, columns, terms, biased = header[ROWS], header[COLUMNS], header[TERMS], len(bias) > 0
         zero = c.dtype.type(0)
         for item in range(start, stop):
             j = 2 * item
@@ -48,6 +48,10 @@ def by_rows() -> Any:
                     s21 += x2 * w1
                     s30 += x3 * w0
                     s31 += x3 * w1
+                if biased:
+                    add0, add1 = read(bias, j), read(bias, min(j + 1, columns - 1))
+                    s00, s10, s20, s30 = s00 + add0, s10 + add0, s20 + add0, s30 + add0
+                    s01, s11, s21, s31 = s01 + add1, s11 + add1, s21 + add1, s31 + add1
                 sums = (s00, s10, s20, s30), (s01, s11, s21, s31)
                 for r in range(min(4, rows - i)):
                     write(c, (i + r) * columns + j, sums[0][r])
@@ -93,12 +97,18 @@ def by_columns(dtype: str) -> Any:
     return body
 
 
-def times_rows(a: np.ndarray, b: np.ndarray, c: np.ndarray, shape: tuple[int, int, int]) -> None:
-    """c (m, n) = a (m, k) times the transpose of b (n, k), for `shape` (m, n, k); flat, of one float dtype."""
+def times_rows(
+    a: np.ndarray, b: np.ndarray, c: np.ndarray, shape: tuple[int, int, int], bias: np.ndarray | None = None
+) -> None:
+    """c (m, n) = a (m, k) times the transpose of b (n, k), plus bias (n), for `shape` (m, n, k).
+
+    Arrays are flat, of one float dtype.
+    """
     m, n, k = shape
     items = -(-n // 2)
     workers = min(jit.workers(m * n * k * SECONDS), max(items, 1))
-    by_rows()(workers, items if m else 0, a, b, c, np.array([m, n, k, 0, 0]))
+    bias = np.empty(0, c.dtype) if bias is None else bias
+    by_rows()(workers, items if m else 0, a, b, c, bias, np.array([m, n, k, 0, 0]))
 
 
 def times_columns(a: np.ndarray, b: np.ndarray, c: np.ndarray, shape: tuple[int, int, int], transposed: bool) -> None:
