@@ -11,6 +11,14 @@ from numconv.kernels.cpu import jit, simd
 from numconv.kernels.cpu.tiles import LAST, RESIDUAL, STREAM, body
 
 
+def edge(taps: int, dilation: int) -> int:
+    """How many columns at either end of a tile have masks of their own: those that "same" padding may miss.
+
+    With a mask for each column a tile of 14 positions spills them, twice as many as there are registers.
+    """
+    return min((taps - 1) * dilation // 2, 3)
+
+
 def narrow_tile(
     positions: int, taps: int, stride: int, dilation: int, sources: int, results: int, dtype: str, activation: str
 ) -> Any:
@@ -22,11 +30,12 @@ def narrow_tile(
     which the first seven are addresses: line k < count of the kernel reads the source's row at x[lines[2 k]:], whose
     columns are `step` apart and there in low <= column < past, with the vectors of taps and sources at
     w[lines[2 k + 1]:]. The results of the first `here` positions become activation(sum + bias (+ residual)) in rows of
-    `out` that are `out_step` apart. With LAST in `mode` every column and position is there; with STREAM whole vectors
-    lie on multiples of their size and are stored past the caches. That is done for `vectors` vectors side by side,
-    whose weights are `pitch` apart, as far as there are channels left.
+    `out` that are `out_step` apart. With LAST in `mode` every position is there, and every column but for the first and
+    last `edge`; with STREAM whole vectors lie on multiples of their size and are stored past the caches. That is done
+    for `vectors` vectors side by side, whose weights are `pitch` apart, as far as there are channels left.
     """
     columns = sorted({p * stride + k * dilation for p in range(positions) for k in range(taps)})
+    ends = [c for c in columns if c < edge(taps, dilation) or c > columns[-1] - edge(taps, dilation)]
 
     def generate(builder: Any, values: list[Any]) -> None:
         i64, vector, size = ir.IntType(64), simd.vector_type(dtype), np.dtype(dtype).itemsize
@@ -43,8 +52,8 @@ def narrow_tile(
         )
         of_groups = ir.Constant(ir.VectorType(ir.IntType(1), n), [j < groups * sources for j in range(n)])
 
-        def sums_over_lines(x_at: Any, w_at: Any, masks: Any) -> list[Any]:
-            """A loop over the kernel's lines with the sums in registers."""
+        def sums_over_lines(x_at: Any, w_at: Any, masks: dict[int, Any]) -> list[Any]:
+            """A loop over the kernel's lines with the sums in registers; `masks` are those of columns."""
             entry = builder.block
             loop, after = builder.append_basic_block("line"), builder.append_basic_block("line.done")
             builder.cbranch(builder.icmp_signed(">", count, i64(0)), loop, after)
@@ -59,10 +68,10 @@ def narrow_tile(
                 builder.load(simd.at_offset(builder, weights_at, i64(k * n), vector), align=size)
                 for k in range(taps * sources)
             ]
-            for index, column in enumerate(columns):
+            for column in columns:
                 place = simd.at_offset(builder, row, builder.mul(step, i64(column)), vector)
-                if masks:
-                    source = simd.masked_load(builder, place, masks[index], zero, size)
+                if column in masks:
+                    source = simd.masked_load(builder, place, masks[column], zero, size)
                 elif groups * sources == n:
                     source = builder.load(place, align=size)
                 else:
@@ -108,11 +117,17 @@ def narrow_tile(
             builder.and_(everywhere, builder.and_(*enough)) if fits else ir.Constant(ir.IntType(1), 0), whole, edge
         )
 
+        def mask(column: int, lanes: Any) -> Any:
+            there = builder.and_(
+                builder.icmp_signed(">=", i64(column), low), builder.icmp_signed("<", i64(column), past)
+            )
+            return simd.lane_mask(builder, n, lanes, where=there)
+
         def at_position(pointer: Any, step: Any, p: int) -> Any:
             return simd.at_offset(builder, pointer, builder.mul(step, i64(p)), vector)
 
         builder.position_at_end(whole)
-        totals = sums_over_lines(x_at, w_at, None)
+        totals = sums_over_lines(x_at, w_at, {c: mask(c, i64(groups * sources)) for c in ends})
         added = builder.load(builder.bitcast(bias_at, vector.as_pointer()), align=size)
         totals = [builder.fadd(total, added) for total in totals]
         before = builder.block
@@ -146,21 +161,15 @@ def narrow_tile(
                 builder.icmp_signed("<", left_in, i64(groups * sources)), left_in, i64(groups * sources)
             )
         stored = simd.lane_mask(builder, n, left)
-        masks = []
-        for column in columns:
-            there = builder.and_(
-                builder.icmp_signed(">=", i64(column), low), builder.icmp_signed("<", i64(column), past)
-            )
-            masks.append(simd.lane_mask(builder, n, left_in, where=there))
-        totals = sums_over_lines(x_at, w_at, masks)
+        totals = sums_over_lines(x_at, w_at, {column: mask(column, left_in) for column in columns})
         added = simd.masked_load(builder, builder.bitcast(bias_at, vector.as_pointer()), stored, zero, size)
         residual_in = simd.lane_mask(builder, n, i64(n), where=with_residual)
         for p, total in enumerate(totals):
-            mask = simd.lane_mask(builder, n, left, where=builder.icmp_signed("<", i64(p), here))
+            inside = simd.lane_mask(builder, n, left, where=builder.icmp_signed("<", i64(p), here))
             extra = at_position(more_at, more_step, p)
-            extra = simd.masked_load(builder, extra, builder.and_(residual_in, mask), zero, size)
+            extra = simd.masked_load(builder, extra, builder.and_(residual_in, inside), zero, size)
             value = simd.activated(builder, activation, slope, builder.fadd(builder.fadd(total, added), extra))
-            simd.masked_store(builder, value, at_position(out_at, out_step, p), mask, size)
+            simd.masked_store(builder, value, at_position(out_at, out_step, p), inside, size)
         builder.branch(following)
 
         builder.position_at_end(following)
