@@ -1,6 +1,7 @@
 """Frozen models: what they give is what the models give; what passes do to graphs; what is refused."""
 
 import gc
+import os
 import pickle
 import threading
 import weakref
@@ -343,13 +344,31 @@ def test_many_threads_call_one_frozen_model():
             assert_array_equal(result, x)
 
 
-def test_results_do_not_depend_on_the_number_of_threads(threads):
-    frozen = nn.freeze(trained(models.resnet18(num_classes=5)), numbers(1, 3, 64, 64))
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2"])
+def test_results_do_not_depend_on_the_number_of_threads(threads, always_parallel, name):
+    frozen = nn.freeze(trained(models.get(name, num_classes=5)), numbers(1, 3, 64, 64))
     x = numbers(2, 3, 64, 64)
     threads(1)
     one = frozen(x)
-    threads(2)
-    assert_array_equal(frozen(x), one)
+    for count in (2, 3, 1, 2):
+        threads(count)
+        for _ in range(3):  # step by step, then as programs
+            assert_array_equal(frozen(x), one)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_frozen_model_runs_in_a_forked_child():
+    frozen = nn.freeze(trained(models.mobilenet_v2(num_classes=5)), numbers(1, 3, 32, 32))
+    x = numbers(1, 3, 32, 32)
+    expected = [frozen(x) for _ in range(3)][-1]
+    child = os.fork()
+    if not child:
+        try:
+            os._exit(0 if all((frozen(x) == expected).all() for _ in range(3)) else 1)
+        finally:
+            os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert_array_equal(frozen(x), expected)
 
 
 def test_a_frozen_model_can_be_pickled():

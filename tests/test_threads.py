@@ -39,6 +39,8 @@ import json, multiprocessing, os, sys, threading
 import numba
 import numpy as np
 from numconv.kernels.cpu import jit
+from numconv.kernels.cpu.program import Program
+from numconv.kernels.cpu.replay import Launch
 
 @jit.kernel
 def scale(factor):
@@ -71,6 +73,19 @@ def forked(function):
         finally:
             os._exit(2)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+def chained(workers):
+    # five launches in one program, each on what the last one gave, on more workers and on fewer
+    rows = np.zeros((6, len(x)))
+    rows[0] = x
+    of = enumerate((workers, 1, workers, 2, workers))
+    program = Program([Launch(scale(3), some, len(x), (rows[i], rows[i + 1])) for i, some in of])
+    answers = []
+    for _ in range(3):
+        rows[1:] = 0
+        program()
+        answers.append((rows[5] == 243 * x).all())
+    return all(answers)
 
 def in_threads(*functions):
     answers = []
@@ -265,6 +280,44 @@ def raises(workers):
         return right(workers)
     return False
 print(json.dumps([raises(1), raises(3), in_threads(*[lambda: raises(3)] * 3)]))
+"""
+    assert all(program(code, layer, NUMBA_BOUNDSCHECK="1"))
+
+
+def test_programs_of_launches(program, layer):
+    code = """
+answers = [chained(2), chained(4), forked(lambda: chained(3)), in_threads(*[lambda: chained(3)] * 3)]
+numba.set_num_threads(1)  # fewer threads than workers
+print(json.dumps([*answers, chained(4), numba.get_num_threads() == 1]))
+"""
+    assert all(program(code, layer))
+
+
+def test_a_program_is_made_in_the_parent_and_runs_in_its_child(program, layer):
+    code = """
+out = np.zeros_like(x)
+made = Program([Launch(scale(2), 3, len(x), (x, out))])
+def runs():
+    out[:] = 0
+    made()
+    return bool((out == 2 * x).all())
+print(json.dumps([runs(), forked(runs), runs()]))
+"""
+    assert all(program(code, layer))
+
+
+def test_a_worker_of_a_program_that_raises(program, layer):
+    code = """
+rows = [x.copy() for _ in range(4)]
+sizes = len(x), len(x) + 1, len(x)
+made = Program([Launch(scale(2), 3, size, (rows[i], rows[i + 1])) for i, size in enumerate(sizes)])
+def raises():
+    try:
+        made()
+    except IndexError:
+        return bool((rows[1] == 2 * x).all() and (rows[3] == x).all())  # what comes later has not run
+    return False
+print(json.dumps([raises(), raises(), chained(3)]))
 """
     assert all(program(code, layer, NUMBA_BOUNDSCHECK="1"))
 

@@ -1,5 +1,8 @@
 """Run a graph: for each batch size a frame is made, whose memory is laid out and whose steps are bound to it.
 
+The first call of a frame runs its steps one by one; then kernels that follow each other are made a program (see
+`kernels.cpu.program`). A frame belongs to a version of the options, and so to a number of threads.
+
 A call takes an idle frame, or makes one, and puts it back: so any number of threads may call, and none waits.
 """
 
@@ -12,13 +15,15 @@ from typing import Any
 
 import numpy as np
 
+from numconv.algorithm import kernels
 from numconv.autograd.operations import TABLE
 from numconv.graph.graph import Graph, sized
 from numconv.graph.join import VIEWS
 from numconv.graph.memory import planned_buffers
 from numconv.graph.plans import PLANNED
-from numconv.graph.steps import Step, bound
+from numconv.graph.steps import Step, bound, launches
 from numconv.kernels.cpu.memory import aligned
+from numconv.kernels.cpu.replay import Launch
 from numconv.options import options
 
 _SIZES = 8  # batch sizes whose frames are kept
@@ -60,6 +65,7 @@ class Frame:
             # The same object, so that what runs sees that one replaces the other.
             given = [_same(array, arrays[node.output]) for array in given]
             self.steps.append((node, bound(node, given, [arrays[name] for name in node.outputs])))
+        self._parts: list[Step] = []
         self.inputs = [arrays[name] for name in graph.inputs]
         self.outputs = [arrays[name] for name in graph.outputs]
 
@@ -68,10 +74,37 @@ class Frame:
         for mine, given in zip(self.inputs, arrays):
             if mine is not None:
                 mine[...] = given
+        parts = self._parts or [step for _, step in self.steps]
         with np.errstate(all="ignore"):
-            for _, step in self.steps:
-                step()
+            for part in parts:
+                part()
+        self._parts = self._parts or _chained(parts)
         return [np.array(out, order="C") for out in self.outputs]
+
+
+def _chained(steps: Sequence[Step]) -> list[Step]:
+    """Steps that have run, those that do nothing but launch kernels joined to programs. They share their workspace."""
+    workspace = np.empty(0, np.uint8)
+
+    def memory(size: int) -> np.ndarray:
+        nonlocal workspace
+        workspace = workspace if size <= workspace.size else aligned(size, np.uint8)
+        return workspace
+
+    parts: list[Step] = []
+    for _ in range(2):  # the first time finds the size of the largest workspace
+        found = [launches(step, memory) for step in steps]
+    chain: list[Launch] = []
+    for step, some in zip([*steps, None], [*found, None]):
+        if some is not None:
+            chain += some
+            continue
+        if chain:
+            parts.append(kernels("program").Program(chain))
+            chain = []
+        if step is not None:
+            parts.append(step)
+    return parts
 
 
 def _view(node: Any, source: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

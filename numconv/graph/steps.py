@@ -1,5 +1,8 @@
 """How operations run on arrays that are known beforehand: each a function of no arguments that fills its results.
 
+A step that does nothing but launch kernels tells which (`launches`), after it has run, so that the executor can chain
+them with those of its neighbours.
+
 What has no entry here runs as on the tape, and its result is copied to where it belongs.
 """
 
@@ -16,11 +19,14 @@ from numconv.autograd.operations import TABLE
 from numconv.graph.fuse import activation_of
 from numconv.graph.graph import Node
 from numconv.graph.plans import PLANNED
+from numconv.kernels.cpu.replay import Launch, Replay, noting, replay
 from numconv.ops import activation as activations
 from numconv.ops.elementwise import NATIVE
 from numconv.ops.pooling_call import pool_problem
+from numconv.plan import Bound
 
 Step = Callable[[], Any]
+Memory = Callable[[int], np.ndarray]  # workspace of so many bytes
 
 _UFUNCS: dict[str, np.ufunc] = {
     "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.true_divide, "pow": np.power,
@@ -40,6 +46,34 @@ def bound(node: Node, inputs: Sequence[Any], outputs: Sequence[np.ndarray | None
         maker = _pool
     step = None if maker is None else maker(node, inputs, *outputs)
     return step or _general(node, inputs, outputs)
+
+
+def launches(step: Step, memory: Memory) -> list[Launch] | None:
+    """The kernels that a step launches, where that is known and all that it does."""
+    return step.launches(memory) if isinstance(step, (Bound, _Launching)) else None
+
+
+class _Launching:
+    """A function that does nothing but launch kernels on these operands."""
+
+    def __init__(self, function: Callable[[], Any], *operands: np.ndarray | None) -> None:
+        self._function = function
+        unlike = {a.__array_interface__["data"]: a for a in operands if a is not None}  # a result may lie in an operand
+        self._operands = tuple(unlike.values())
+        self._noted = False
+        self._replay: Replay | None = None
+
+    def __call__(self) -> None:
+        if self._noted:
+            self._function()
+            return
+        with noting() as noted:
+            self._function()
+        again = replay(noted, self._operands, ())
+        self._replay, self._noted = again and again[0], True
+
+    def launches(self, memory: Memory) -> list[Launch] | None:
+        return None if self._replay is None else self._replay.launches(*self._operands, None)
 
 
 def _general(node: Node, inputs: Sequence[Any], outputs: Sequence[np.ndarray | None]) -> Step:
@@ -62,7 +96,8 @@ def _ufunc(node: Node, inputs: Sequence[Any], out: np.ndarray) -> Step | None:
     if np.result_type(*inputs) != out.dtype:
         return None
     if node.operation == "add" and out.dtype in NATIVE and _alike(*inputs, out):
-        return partial(kernels("arithmetic").add, *[array.reshape(-1) for array in (*inputs, out)])
+        flat = [array.reshape(-1) for array in (*inputs, out)]
+        return _Launching(partial(kernels("arithmetic").add, *flat), *flat)
     return partial(_UFUNCS[node.operation], *inputs, out=out)
 
 
@@ -81,7 +116,8 @@ def _activation(node: Node, inputs: Sequence[np.ndarray], out: np.ndarray) -> St
         return None
     name, parameter = activations.parse(activation) or ("", 0.0)
     if name in _IN_KERNELS and _alike(x, out):
-        return partial(kernels("activation").activate, name, parameter, x.reshape(-1), out.reshape(-1))
+        flat = x.reshape(-1), out.reshape(-1)
+        return _Launching(partial(kernels("activation").activate, name, parameter, *flat), *flat)
     return partial(activations.apply, x, activation, out)
 
 
@@ -94,8 +130,9 @@ def _pool(node: Node, inputs: Sequence[np.ndarray], out: np.ndarray | None, foun
     if x.size == 0 or out.size == 0 or problem.result_dtype != out.dtype:
         return None
     algorithm: Any = select(problem, node.attributes.get("algorithm", "auto"))
-    arrays = (x.reshape(problem.input_shape),), (out.reshape(problem.result_shape),)
-    return partial(algorithm.run, problem, *arrays)
+    x, out = x.reshape(problem.input_shape), out.reshape(problem.result_shape)
+    run = partial(algorithm.run, problem, (x,), (out,))
+    return _Launching(run, x, out) if algorithm.replays else run
 
 
 def _linear(node: Node, inputs: Sequence[Any], out: np.ndarray) -> Step | None:
@@ -107,14 +144,15 @@ def _linear(node: Node, inputs: Sequence[Any], out: np.ndarray) -> Step | None:
         return None
     activation = activations.parse(node.attributes.get("activation"))
     shape = out.size // len(weight), *weight.shape
-    multiply = partial(kernels("matrix_product").times_rows, x.reshape(-1), weight.reshape(-1), out.reshape(-1), shape)
+    flat = x.reshape(-1), weight.reshape(-1), out.reshape(-1)
+    add = None if bias is None else np.ascontiguousarray(bias)
+    multiply = _Launching(partial(kernels("matrix_product").times_rows, *flat, shape, add), *flat, add)
+    if activation is None:
+        return multiply
 
     def step() -> None:
         multiply()
-        if bias is not None:
-            np.add(out, bias, out=out)
-        if activation is not None:
-            activations.apply(out, activation, out=out)
+        activations.apply(out, activation, out=out)
 
     return step
 

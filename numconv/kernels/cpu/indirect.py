@@ -45,18 +45,19 @@ TILE, TURNED, ROWS_OF_TILE, VECTORS_OF_TILE, STREAMS = range(5)
 @jit.function
 def list_rows():
     """Write the addresses of a tile's rows: `count` positions from (d, h, w) on, the last of them repeated."""
+    read, write = simd.load(0), simd.store(0)
 
     def listed(table, at, rows, count, base, d, h, w, high, wide, step_d, step_h, step_w):
         r = 0
         while r < count:
             run, first = min(wide - w, count - r), base + d * step_d + h * step_h + w * step_w
             for i in range(run):
-                table[at + r + i] = first + i * step_w
+                write(table, at + r + i, first + i * step_w)
             r, w, h = r + run, 0, h + 1
             if h == high:
                 h, d = 0, d + 1
         for r in range(count, rows):
-            table[at + r] = table[at + count - 1]
+            write(table, at + r, read(table, at + count - 1))
 
     return listed
 
@@ -201,7 +202,7 @@ def multiply(dtype, half, fused):
 
             first_tile = channel_block * channel_tiles
             last_tile = min(first_tile + channel_tiles, tiles_of_all)
-            across, pointwise = last_tile - first_tile, last_tap - first_tap == 1
+            pointwise, share = last_tap - first_tap == 1, -(-rows // max(last_tile - first_tile, 1))
             terms = (last_tap - first_tap) * depth * width
             weights = (g * len(taps) + first_tap) * depth * tiles_of_all * width
             for t in range(0, longest, most_taps):
@@ -219,9 +220,8 @@ def multiply(dtype, half, fused):
                             if pointwise and p + 1 < tiles:
                                 # The next tile's rows come while this one is computed, an even share for each tile.
                                 ahead = table + (p + 1) * record + 2 * rows
-                                for r in range(
-                                    rows * (c - first_tile) // across, rows * (c - first_tile + 1) // across
-                                ):
+                                done = share * (c - first_tile)
+                                for r in range(done, min(done + share, rows)):
                                     for line in range(s * size, (s + min(piece, depth - s)) * size, 64):
                                         prefetch(tables[ahead + r] + line)
                             channel = g * channels + c * width

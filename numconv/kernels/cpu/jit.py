@@ -103,10 +103,18 @@ class Kernel:
         self._entries: dict[int, int] = {}
 
     def __call__(self, workers: int, items: int, *arrays: Any) -> None:
-        start, given = (self.serial, (0, items, 0)) if workers == 1 else (self.parallel, (workers, items))
         if notes.launches is not None:
-            note(functools.partial(start, *given), arrays)
-        start(*given, *arrays)
+            note(self, workers, items, arrays)
+        if workers == 1:
+            self.serial(0, items, 0, *arrays)
+        else:
+            self.parallel(workers, items, *arrays)
+
+    def launch(self, workers: int, items: int) -> Callable[..., None]:
+        """What launches it on arrays."""
+        if workers == 1:
+            return functools.partial(self.serial, 0, items, 0)
+        return functools.partial(self.parallel, workers, items)
 
     def parallel(self, workers: int, items: int, *arrays: Any) -> None:
         """Share the items among threads: Numba's, or Python's where Numba's cannot be used."""
@@ -121,6 +129,15 @@ class Kernel:
         if status:
             self.serial(0, items, 0, *arrays)  # raises what a worker raised
             raise RuntimeError(f"{self.name} failed on one of {workers} workers")
+
+    def bind(self, launch: int, memory: int, workers: int, items: int, arrays: Sequence[Any]) -> None:
+        """Write a launch and its arrays to these addresses (see `launch.binder`)."""
+        from numba import typeof
+
+        from numconv.kernels.cpu.launch import tag
+
+        entry = self._find(tag([typeof(array) for array in arrays]), arrays)
+        _Parallel.binder(launch, memory, entry, workers, items, *arrays)
 
     def _find(self, tag: int, arrays: Sequence[Any]) -> int:
         """The address of the serial form for arrays of these types."""
@@ -188,11 +205,13 @@ class _Parallel:
     cost = 1
     layer = ""  # not started yet
     launcher: Any = None
+    binder: Any = None
+    runner: Any = None
     pool: ThreadPoolExecutor | None = None
 
     @classmethod
     def forget(cls) -> None:
-        cls.cost, cls.layer, cls.launcher, cls.pool = 1, "", None, None
+        cls.cost, cls.layer, cls.launcher, cls.binder, cls.runner, cls.pool = 1, "", None, None, None, None
 
 
 if hasattr(os, "register_at_fork"):
@@ -212,11 +231,17 @@ def _launcher() -> Any:
     return _Parallel.launcher if _Parallel.layer else threading_layer() and _Parallel.launcher
 
 
+def runner() -> Any:
+    """What runs tables of launches (see `launch.runner`): None on Python threads."""
+    return _launcher() and _Parallel.runner
+
+
 def _start() -> None:
     layer = "python" if Threads.inherited else _start_numba_threads()
     if layer in ("omp", "tbb"):
-        from numconv.kernels.cpu.launch import launcher
+        from numconv.kernels.cpu.launch import binder, launcher, runner
 
+        _Parallel.binder, _Parallel.runner = _compile("binder", binder, True), _compile("runner", runner, True)
         _Parallel.launcher = _compile("launcher", launcher, True)
     else:
         layer = "python"

@@ -15,7 +15,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from operator import itemgetter, methodcaller
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -33,11 +33,21 @@ class Noted(NamedTuple):
     dtype: np.dtype
 
 
-class Launch(NamedTuple):
-    """A kernel with all but its arrays, and the arrays."""
+class Kernel(Protocol):
+    """What is noted of `jit.Kernel`."""
 
-    start: Callable[..., None]
-    arrays: list[Noted]
+    def launch(self, workers: int, items: int) -> Callable[..., None]: ...
+
+    def bind(self, launch: int, memory: int, workers: int, items: int, arrays: Sequence[Any]) -> None: ...
+
+
+class Launch(NamedTuple):
+    """A kernel and what it was launched with."""
+
+    kernel: Kernel
+    workers: int
+    items: int
+    arrays: Sequence[Any]  # as they were, or noted
 
 
 class _Notes(threading.local):
@@ -57,10 +67,10 @@ def noting() -> Iterator[list[Launch]]:
         notes.launches = before
 
 
-def note(start: Callable[..., None], arrays: Sequence[np.ndarray]) -> None:
+def note(kernel: Kernel, workers: int, items: int, arrays: Sequence[np.ndarray]) -> None:
     """Called by each kernel that is launched while launches are noted."""
     if notes.launches is not None:
-        notes.launches.append(Launch(start, [_noted(a) for a in arrays]))
+        notes.launches.append(Launch(kernel, workers, items, [_noted(a) for a in arrays]))
 
 
 def _noted(array: np.ndarray) -> Noted:
@@ -115,9 +125,50 @@ def _seen(operands: Sequence[np.ndarray | None], pieces: Sequence[np.ndarray]) -
     return sorted(found, key=itemgetter(0)), size
 
 
+class Replay:
+    """Launches for operands and memory that take the places of those that were noted.
+
+    Parameters
+    ----------
+    launches : list of Launch
+    picks : list of callable
+        For each launch, what picks its arrays out of the list of operands, memory, tables and views.
+    tables : list of numpy.ndarray
+    views : list of (int, callable)
+        What makes a view, of which operand.
+    """
+
+    def __init__(
+        self,
+        launches: list[Launch],
+        picks: list[Callable[[list[Any]], Sequence[Any]]],
+        tables: list[np.ndarray],
+        views: list[tuple[int, Callable[[np.ndarray], np.ndarray]]],
+    ) -> None:
+        self._launches, self._tables, self._views = launches, tables, views
+        self._steps = [(one.kernel.launch(one.workers, one.items), pick) for one, pick in zip(launches, picks)]
+
+    def __call__(self, *operands: Any) -> None:
+        """Launch the kernels."""
+        arrays = self._arrays(operands)
+        for start, pick in self._steps:
+            start(*pick(arrays))
+
+    def launches(self, *operands: Any) -> list[Launch]:
+        """What a call would launch."""
+        arrays = self._arrays(operands)
+        return [launch._replace(arrays=pick(arrays)) for launch, (_, pick) in zip(self._launches, self._steps)]
+
+    def _arrays(self, operands: Sequence[Any]) -> list[Any]:
+        arrays = [*operands, *self._tables]
+        for place, view in self._views:
+            arrays.append(view(operands[place]))
+        return arrays
+
+
 def replay(
     launches: list[Launch], operands: Sequence[np.ndarray | None], pieces: Sequence[np.ndarray]
-) -> tuple[Callable[..., None], int] | None:
+) -> tuple[Replay, int] | None:
     """Launches to be made again, where that is safe.
 
     Parameters
@@ -131,8 +182,8 @@ def replay(
     Returns
     -------
     tuple or None
-        (function of the operands and memory, bytes of memory that it needs). None where operands share memory or could
-        be taken for tables, or where a launch used an array that is neither theirs, nor a table, nor alive.
+        (what is called with operands and memory, bytes of memory that it needs). None where operands share memory or
+        could be taken for tables, or where a launch used an array that is neither theirs, nor a table, nor alive.
     """
     seen, size = _seen(operands, pieces)
     shared = any(one.last > other.first for one, other in itertools.pairwise(seen))
@@ -140,8 +191,8 @@ def replay(
         return None
     tables: list[np.ndarray] = []
     views: dict[tuple[Any, ...], tuple[int, Callable[[np.ndarray], np.ndarray]]] = {}
-    steps = []
-    for start, arrays in launches:
+    picks = []
+    for _, _, _, arrays in launches:
         picked = []  # places in the list of operands, memory, tables and, from its end, views
         for noted in arrays:
             array = noted.array()
@@ -157,14 +208,12 @@ def replay(
                 picked.append(-1 - list(views).index(key))
             else:
                 return None
-        steps.append((start, itemgetter(*picked)))
-    last_first = list(views.values())[::-1]
+        picks.append(_picker(picked))
+    plain = [launch._replace(arrays=()) for launch in launches]  # no weak references to arrays that are gone
+    return Replay(plain, picks, tables, list(views.values())[::-1]), size
 
-    def again(*operands: Any) -> None:
-        arrays = [*operands, *tables]
-        for place, view in last_first:
-            arrays.append(view(operands[place]))
-        for start, pick in steps:
-            start(*pick(arrays))
 
-    return again, size
+def _picker(places: list[int]) -> Callable[[list[Any]], Sequence[Any]]:
+    if len(places) == 1:
+        return lambda arrays: (arrays[places[0]],)
+    return itemgetter(*places)
