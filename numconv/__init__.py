@@ -3,7 +3,7 @@
 Importing it loads NumPy and nothing else; the first call of a kernel loads Numba.
 """
 
-from numconv import kernels
+from numconv import cuda, kernels
 from numconv.algorithm import (
     Algorithm,
     algorithms,
@@ -247,6 +247,7 @@ __all__ = [
     "correlate",
     "cross_entropy",
     "cross_entropy_input",
+    "cuda",
     "dice_loss",
     "dice_loss_input",
     "dropout",

@@ -100,6 +100,8 @@ class Algorithm:
 _MODULES = {
     ("conv", "cpu"): "numconv.kernels.cpu.tables",
     ("pool", "cpu"): "numconv.kernels.cpu.tables",
+    ("conv", "cuda"): "numconv.kernels.cuda.tables",
+    ("pool", "cuda"): "numconv.kernels.cuda.tables",
 }
 _registered: dict[tuple[str, str], list[tuple[Algorithm, bool]]] = {}
 _forced: ContextVar[str | None] = ContextVar("numconv_using", default=None)
@@ -114,7 +116,7 @@ def _load(name: str) -> Any:
 def _builtin(operation: str, device: str) -> tuple[Algorithm, ...]:
     family = "conv" if operation.startswith("conv") else "pool"
     if (family, device) not in _MODULES:
-        raise ValueError(f"device must be 'cpu', got {device!r}")
+        raise ValueError(f"device must be 'cpu' or 'cuda', got {device!r}")
     module = _load(_MODULES[family, device])
     try:
         return module.TABLES[operation]

@@ -13,6 +13,7 @@ import numpy as np
 
 from numconv.algorithm import forced, select
 from numconv.ops import resampling
+from numconv.ops.device import gpu, on_gpu
 from numconv.options import options
 from numconv.plan import (
     Call,
@@ -52,7 +53,7 @@ _calls: dict[Any, Call] = {}
 def as_array(name: str, value: Any) -> np.ndarray:
     """`value` as a NumPy array of a dtype that can be computed with."""
     if not isinstance(value, np.ndarray):
-        if hasattr(value, "__cuda_array_interface__"):
+        if on_gpu(value):
             raise TypeError(f"{name} is on a GPU, and this operation runs on the CPU: copy it to the host first")
         value = np.asarray(value)
     if value.dtype.kind in "bOSUmM":
@@ -95,7 +96,8 @@ def _run(
         values = tuple(tuple(v) if type(v) is list else v for v in values)
     try:
         key: Any = (
-            operation, x.shape, x.strides, x.dtype, x.flags.num, weight.shape, weight.dtype, weight.flags.num,
+            operation, type(x), x.shape, x.strides, x.dtype, x.flags.num, type(weight), weight.shape, weight.dtype,
+            weight.flags.num,
             bias is not None and layout(bias), out is not None and layout_of_out(out),
             residual is not None and (residual is out or layout(residual)), algorithm, forced(), options.version,
             values, kinds,
@@ -104,6 +106,9 @@ def _run(
     except (AttributeError, TypeError):  # a list in place of an array, an option that cannot be looked up
         key = call = None
     if call is None:
+        if on_gpu(x, weight, bias, residual, out):
+            arguments = dict(zip(names, values))
+            return gpu("convolution").convolution(operation, x, weight, bias, arguments, residual, algorithm, out)
         x, weight = as_array("x", x), as_array("weight", weight)
         bias = None if bias is None else as_array("bias", bias)
         arguments = dict(zip(names, values))
@@ -335,8 +340,11 @@ def _gradient(
     algorithm: str, out: np.ndarray | None,
 ) -> np.ndarray:  # fmt: skip
     """The input's or the weight's gradient: `full` is (name, shape wanted), `other` (name, the array that is known)."""
-    known, grad = as_array(*other), as_array("grad_output", gradient)
     shape = _sizes(*full)
+    if on_gpu(other[1], gradient, out):
+        given = (full[0], other[0]), shape, other[1], gradient, dict(zip(_GRADIENT, values))
+        return gpu("convolution").gradient(operation, *given, algorithm, out)
+    known, grad = as_array(*other), as_array("grad_output", gradient)
     try:
         key: Any = (
             operation, shape, layout(known), layout(grad), out is not None and layout_of_out(out), algorithm,
@@ -614,6 +622,11 @@ def plan(
         raise ValueError(f"operation must be 'conv{ndim}d' or 'conv_transpose{ndim}d', got {operation!r}")
     if arguments.pop("padding_mode", "zeros") != "zeros":
         raise ValueError("padding_mode of a plan must be 'zeros': pad x first")
+    if on_gpu(weight, bias):
+        if dtype is not None and np.dtype(dtype) != weight.dtype:
+            raise TypeError(f"dtype of a plan on a GPU must be the weight's, {weight.dtype}, got {dtype}")
+        shape = _sizes("x_shape", x_shape)
+        return gpu("convolution").plan(operation, shape, weight, bias, algorithm, arguments)
     weight = as_array("weight", weight)
     bias = None if bias is None else as_array("bias", bias)
     kind = common_dtype(weight=weight, bias=bias) if dtype is None else supported_dtype("dtype", np.dtype(dtype))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -10,11 +11,40 @@ import numpy as np
 
 F = TypeVar("F", bound=Callable[..., Any])
 _tables: dict[type, dict[str, Callable[..., Any]]] = {}
+_host: set[type] = {np.ndarray, type(None), int, float, bool, tuple, list, str}  # types of which no array is a device's
 
 
 def table(kind: type) -> dict[str, Callable[..., Any]]:
     """The functions for arrays of a type that is not NumPy's, by their names here; to be filled by the device."""
+    _host.discard(kind)
     return _tables.setdefault(kind, {})
+
+
+def on_gpu(*values: Any) -> bool:
+    """Whether any of these is an array on a GPU, of whatever library."""
+    return any(type(v) not in _host and (hasattr(v, "__cuda_array_interface__") or _numbas(v)) for v in values)
+
+
+def _numbas(value: Any) -> bool:
+    """Whether it is one of Numba's device arrays, of which those of the simulator have no interface."""
+    return bool(getattr(type(value), "__cuda_ndarray__", False))
+
+
+def _entries(value: Any) -> Any:
+    """The table of an array's device; None for NumPy's arrays and for what is no array."""
+    kind = type(value)
+    if kind in _tables:
+        return _tables[kind]
+    if on_gpu(value):
+        return gpu("functions").TABLE
+    if not hasattr(kind, "__cuda_array_interface__"):  # PyTorch has one type for the host and the device
+        _host.add(kind)
+    return None
+
+
+def gpu(subject: str) -> Any:
+    """A module of `ops.cuda`. Loads it."""
+    return importlib.import_module(f"numconv.ops.cuda.{subject}")
 
 
 def by_device(function: F) -> F:
@@ -23,9 +53,9 @@ def by_device(function: F) -> F:
 
     @functools.wraps(function)
     def call(*operands: Any, **options: Any) -> Any:
-        if _tables:
-            for operand in operands:
-                entries = _tables.get(type(operand))
+        for operand in operands:
+            if type(operand) not in _host:
+                entries = _entries(operand)
                 if entries is not None:
                     return entries[name](*operands, **options)
         result = function(*operands, **options)
@@ -36,4 +66,4 @@ def by_device(function: F) -> F:
 
 def is_array(value: Any) -> bool:
     """Whether `value` is an array of NumPy or of a device, not a number or a list."""
-    return isinstance(value, (np.ndarray, np.generic)) or type(value) in _tables
+    return isinstance(value, (np.ndarray, np.generic)) or type(value) in _tables or on_gpu(value)

@@ -24,6 +24,7 @@ import numpy as np
 
 from numconv.kernels.cpu import jit
 from numconv.kernels.cpu.memory import flat, half_kind
+from numconv.kernels.phases import axis_phases
 from numconv.problem import ACTIVATIONS, LAST, ConvProblem, accumulator_dtype, remembered
 
 Strides = tuple[tuple[int, ...] | None, ...]
@@ -57,21 +58,6 @@ def valid_range():
     return clip
 
 
-def _axis_phases(problem: ConvProblem, axis: int) -> list[tuple[int, int, list[tuple[int, int]]]]:
-    """(start, count, [(offset, k)]) for each phase of an axis."""
-    kernel, stride, dilation = problem.kernel[axis], problem.stride[axis], problem.dilation[axis]
-    before = problem.padding[axis][0]
-    if problem.direction != "input":
-        return [(0, problem.out_spatial[axis], [(k * dilation - before, k) for k in range(kernel)])]
-    found = []
-    # Phases with taps are there whatever the image's size, so that packed weights fit every size.
-    tapped = {(k * dilation - before) % stride for k in range(kernel)}
-    for q in sorted(tapped.union(range(min(stride, problem.spatial[axis])))):
-        hits = [(q + before - k * dilation, k) for k in range(kernel) if (q + before - k * dilation) % stride == 0]
-        found.append((q, max(-(-(problem.spatial[axis] - q) // stride), 0), [(o // stride, k) for o, k in hits]))
-    return found
-
-
 class Sweep:
     """Header, phases and taps of a problem's forward or input pass.
 
@@ -94,7 +80,7 @@ class Sweep:
         self.source_channels, self.result_channels = (ci, co) if forward else (co, ci)
         taps_of_kernel = math.prod(problem.kernel)
         axes: list[list[tuple[int, int, list[tuple[int, int]]]]] = [[(0, 1, [(0, 0)])] for _ in range(missing)]
-        axes += [_axis_phases(problem, axis) for axis in range(problem.ndim)]
+        axes += [axis_phases(problem, axis) for axis in range(problem.ndim)]
         kernel = (1,) * missing + problem.kernel
         phases: list[tuple[int, ...]] = []
         taps: list[tuple[int, ...]] = []

@@ -1,0 +1,90 @@
+"""Device memory for results and workspace, used again: to map memory waits for all that the device does.
+
+A piece goes back to the pool when no array lies in it any more, and is lent again on the stream it was lent on before,
+where whoever has it next comes after all that was done with it. (An array that is also used on another stream must be
+kept until that stream is done with it, as with PyTorch's allocator.)
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import defaultdict
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+LEAST = 512  # bytes of a piece: the alignment of CUDA's allocator
+COARSE = 1 << 20  # pieces above are a multiple of this, those below a power of two
+SHARE = 4  # at most one part in so many of the device's memory lies idle
+
+Key = tuple[int, int, int]
+
+
+def rounded(size: int) -> int:
+    """The size of the piece that `size` bytes are cut from."""
+    if size > COARSE:
+        return -(-size // COARSE) * COARSE
+    return max(LEAST, 1 << (size - 1).bit_length()) if size else LEAST
+
+
+class Pool:
+    """Pieces that lie idle, by device, stream and size."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()  # a finaliser may run while this thread holds it
+        self._idle: dict[Key, list[Any]] = defaultdict(list)
+        self.idle_bytes = 0
+
+    def borrow(self, context: Any, stream: int, size: int) -> tuple[Key, Any]:
+        """(key to give it back by, memory of Numba) of at least `size` bytes."""
+        key = context.device.id, stream, rounded(size)
+        with self._lock:
+            if self._idle[key]:
+                self.idle_bytes -= key[2]
+                return key, self._idle[key].pop()
+        try:
+            return key, context.memalloc(key[2])
+        except Exception:
+            if not self.idle_bytes:
+                raise
+            self.drop()
+            return key, context.memalloc(key[2])
+
+    def give_back(self, key: Key, piece: Any, most: int) -> None:
+        """Return what was borrowed; where more than `most` bytes would lie idle, it goes back to the driver."""
+        with self._lock:
+            if self.idle_bytes + key[2] <= most:
+                self.idle_bytes += key[2]
+                self._idle[key].append(piece)
+
+    def drop(self) -> None:
+        """Return all that is idle to the driver."""
+        with self._lock:
+            self._idle.clear()
+            self.idle_bytes = 0
+
+
+pool = Pool()
+
+
+def allocated(shape: tuple[int, ...], dtype: np.dtype) -> Any:
+    """An uninitialised, contiguous device array from the pool."""
+    from numba import cuda
+    from numba.cuda.cudadrv import driver
+    from numba.cuda.cudadrv.devicearray import DeviceNDArray
+
+    from numconv.kernels.cuda import launch, memory
+
+    strides = memory.contiguous_strides(shape, dtype.itemsize)
+    size = math.prod(shape) * dtype.itemsize
+    if not size:
+        return DeviceNDArray(shape, strides, dtype)
+    context, on = cuda.current_context(), launch.stream.get()
+    key, piece = pool.borrow(context, int(on), size)
+    most = context.get_memory_info().total // SHARE if key[2] > COARSE else 1 << 62
+    lent = driver.MemoryPointer(
+        context, piece.device_pointer, size, finalizer=partial(pool.give_back, key, piece, most)
+    )  # fmt: skip
+    return DeviceNDArray(shape, strides, dtype, gpu_data=lent)

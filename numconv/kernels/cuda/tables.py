@@ -1,0 +1,11 @@
+"""The tables of operations: algorithms from the first to try to the one that takes everything."""
+
+from __future__ import annotations
+
+from numconv.algorithm import Algorithm
+from numconv.kernels.cuda.direct import Direct, DirectWeight
+
+TABLES: dict[str, tuple[Algorithm, ...]] = {}
+for _n in (1, 2, 3):
+    TABLES[f"conv{_n}d"] = TABLES[f"conv{_n}d_input"] = TABLES[f"conv_transpose{_n}d"] = (Direct(),)
+    TABLES[f"conv{_n}d_weight"] = (DirectWeight(),)

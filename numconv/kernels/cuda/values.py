@@ -1,0 +1,49 @@
+"""Elements of an array as numbers to compute with: 16-bit floats are widened to float32, and rounded once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from numconv.kernels.cuda import launch, ptx
+
+
+def sum_dtype(dtype: str) -> str:
+    """What direct summation sums in, of the name of a dtype: float64, int64 or complex128."""
+    kind = "f" if dtype == "bfloat16" else np.dtype(dtype).kind
+    return {"c": "complex128", "i": "int64", "u": "int64"}.get(kind, "float64")
+
+
+@launch.function
+def load(dtype: str) -> Any:
+    """`load(dtype)(array, i)`: the element as a number."""
+    if dtype == "float16":
+        widen = ptx.half_to_float
+    elif dtype == "bfloat16":
+        widen = ptx.bfloat_to_float
+    else:
+        return lambda array, i: array[i]
+
+    def loaded(array, i):
+        return widen(array[i])
+
+    return loaded
+
+
+@launch.function
+def store(dtype: str) -> Any:
+    """`store(dtype)(array, i, value)`: the number rounded to the element's type."""
+    if dtype in ("float16", "bfloat16"):
+        narrow = ptx.float_to_half if dtype == "float16" else ptx.float_to_bfloat
+
+        def stored(array, i, value):
+            array[i] = narrow(np.float32(value))
+
+    else:
+        kind = getattr(np, dtype)
+
+        def stored(array, i, value):
+            array[i] = kind(value)
+
+    return stored

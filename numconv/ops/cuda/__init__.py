@@ -1,0 +1,1 @@
+"""Operations on arrays that lie on a GPU: the twins of `numconv.ops`, by the same names."""

@@ -1,0 +1,73 @@
+"""Every algorithm of every convolution on the named small cases in the simulator, against the oracle."""
+
+import numpy as np
+import pytest
+from gpu.elsewhere import call, small
+from passes import LAYOUTS, cases_of, error, problem_of, question
+
+import numconv as nc
+
+pytestmark = pytest.mark.cudasim
+pytest.importorskip("numba_cuda", reason="pip install 'numconv[cuda]'")
+
+from numconv.algorithm import rejection, table  # noqa: E402
+
+FORMS = ("conv{}d", "conv{}d_input", "conv{}d_weight", "conv_transpose{}d")
+OPERATIONS = [form.format(n) for form in FORMS for n in (1, 2, 3)]
+ALL = [(operation, algorithm) for operation in OPERATIONS for algorithm in table(operation, "cuda")]
+NAMES = [f"{operation}-{algorithm.name}" for operation, algorithm in ALL]
+
+every_algorithm = pytest.mark.parametrize("operation, algorithm", ALL, ids=NAMES)
+
+
+def on_gpu(problem):
+    from dataclasses import replace
+
+    return replace(problem, device="cuda")
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@every_algorithm
+def test_agrees_with_the_oracle(operation, algorithm, layout):
+    failures, taken = {}, 0
+    for case in cases_of(operation):
+        if not small(case, operation):
+            continue
+        problem = on_gpu(problem_of(case, operation, "float32", layout))
+        asked = question(case, operation, "float32")
+        try:
+            actual = call(case, operation, asked.operands, layout, algorithm=algorithm.name)
+        except ValueError as refusal:
+            if "rejects this problem" not in str(refusal):
+                failures[case.name] = refusal
+            continue
+        taken += 1
+        if actual.dtype != np.float32 or not error(actual, asked) <= algorithm.error_bound(problem):
+            failures[case.name] = (actual.dtype, error(actual, asked))
+    assert not failures
+    assert taken or layout != algorithm.accepts_layout.replace("channels_", "")
+
+
+@every_algorithm
+def test_a_rejection_is_a_sentence(operation, algorithm):
+    for case in cases_of(operation):
+        reason = rejection(algorithm, on_gpu(problem_of(case, operation, "float32", "first")))
+        assert reason is None or len(reason.split()) > 2, case.name
+
+
+@every_algorithm
+def test_costs_are_positive_seconds(operation, algorithm):
+    for case in cases_of(operation):
+        problem = on_gpu(problem_of(case, operation, "float32", "last"))
+        if algorithm.rejects(problem) is None:
+            assert 0 < algorithm.cost(problem) < 10, case.name
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_the_last_entry_takes_everything_without_workspace(operation):
+    last = table(operation, "cuda")[-1]
+    assert nc.algorithms(operation, "cuda")[-1] == last.name == "direct"
+    for case in cases_of(operation):
+        problem = on_gpu(problem_of(case, operation, "float32", "first"))
+        assert last.rejects(problem) is None
+        assert last.workspace(problem) == last.packed_bytes(problem) == 0
