@@ -21,6 +21,7 @@ LAYERS = [
     ["kernels"],
     ["plan"],
     ["ops"],
+    ["cuda"],
     ["autograd"],
     ["graph"],
     ["nn", "optim", "data"],
@@ -34,6 +35,15 @@ LAYERS = [
     ["cli"],
     ["__main__"],
 ]
+
+
+def _name(path):
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+FILES = {_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+
 NUMBA = {
     f"kernels.cpu.{name}"
     for name in (
@@ -51,9 +61,13 @@ NUMBA = {
         "cache",
     )
 }
+# What runs on a GPU is loaded when a GPU is asked for.
+CUDA = {name for name in FILES if name.startswith("kernels.cuda.")} | {"cuda"}
 OPTIONAL = {
-    "numba": NUMBA,
-    "llvmlite": NUMBA | {"commands.info"},
+    "numba": NUMBA | CUDA | {"ops.cuda.borders"},
+    "numba_cuda": {"cuda", "kernels.cuda.cache"},
+    "llvmlite": NUMBA | {"commands.info", "kernels.cuda.ptx"},
+    "ml_dtypes": {"ops.cuda.borders"},
     "PIL": {"demo.pictures"},
     "matplotlib": {"demo.overview"},
     "tqdm": {"commands.demo"},
@@ -62,14 +76,6 @@ OPTIONAL = {
     "onnx": {"lab.peers"},
     "onnxruntime": {"lab.peers"},
 }
-
-
-def _name(path):
-    parts = path.relative_to(PACKAGE).with_suffix("").parts
-    return ".".join(part for part in parts if part != "__init__")
-
-
-FILES = {_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
 
 
 def _short(module):
@@ -131,7 +137,10 @@ def test_what_is_not_numpy_is_imported_in_its_place(name):
 def test_operations_know_no_kernel():
     for name in FILES:
         if name.startswith("ops."):
-            assert {m for m in ours(name) if m.startswith("kernels")} <= {"kernels.cpu.memory"}, name
+            allowed = {"memory", "launch", "toolkit"} if name.startswith("ops.cuda") else {"memory"}
+            device = "cuda" if name.startswith("ops.cuda") else "cpu"
+            modules = {m for m in ours(name) if m.startswith("kernels")}
+            assert modules <= {f"kernels.{device}.{module}" for module in allowed}, name
 
 
 def test_importing_numconv_loads_numpy_only(tmp_path):

@@ -16,7 +16,7 @@ import numpy as np
 from numba import cuda, int64, uint32, uint64
 from numba.cuda.simulator.cudadrv.devicearray import FakeCUDAArray
 
-from numconv.kernels.cuda import launch
+from numconv.kernels.cuda import launch, pool
 
 Shape = tuple[int, ...]
 HALF = ("float16", "bfloat16")
@@ -43,9 +43,11 @@ def empty(shape: Shape, dtype: Any) -> Any:
     """An uninitialised, contiguous array, allocated on the current stream."""
     if launch.simulated or launch.recording():
         return FakeCUDAArray(_poisoned(shape, np.dtype(dtype)))
-    from numconv.kernels.cuda.pool import allocated
-
-    return allocated(shape, np.dtype(dtype))
+    dtype = np.dtype(dtype)
+    strides, size = contiguous_strides(shape, dtype.itemsize), math.prod(shape) * dtype.itemsize
+    if not size:
+        return array_type()(shape, strides, dtype)
+    return array_type()(shape, strides, dtype, gpu_data=pool.lend(size, int(launch.stream.get())))
 
 
 def _poisoned(shape: Shape, dtype: np.dtype) -> np.ndarray:

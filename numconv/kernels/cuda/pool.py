@@ -7,13 +7,10 @@ kept until that stream is done with it, as with PyTorch's allocator.)
 
 from __future__ import annotations
 
-import math
 import threading
 from collections import defaultdict
 from functools import partial
 from typing import Any
-
-import numpy as np
 
 LEAST = 512  # bytes of a piece: the alignment of CUDA's allocator
 COARSE = 1 << 20  # pieces above are a multiple of this, those below a power of two
@@ -69,22 +66,13 @@ class Pool:
 pool = Pool()
 
 
-def allocated(shape: tuple[int, ...], dtype: np.dtype) -> Any:
-    """An uninitialised, contiguous device array from the pool."""
+def lend(size: int, stream: int) -> Any:
+    """Memory of Numba for an array on a stream of the current device, from the pool and back to it."""
     from numba import cuda
-    from numba.cuda.cudadrv import driver
-    from numba.cuda.cudadrv.devicearray import DeviceNDArray
+    from numba.cuda.cudadrv.driver import MemoryPointer
 
-    from numconv.kernels.cuda import launch, memory
-
-    strides = memory.contiguous_strides(shape, dtype.itemsize)
-    size = math.prod(shape) * dtype.itemsize
-    if not size:
-        return DeviceNDArray(shape, strides, dtype)
-    context, on = cuda.current_context(), launch.stream.get()
-    key, piece = pool.borrow(context, int(on), size)
+    context = cuda.current_context()
+    key, piece = pool.borrow(context, stream, size)
     most = context.get_memory_info().total // SHARE if key[2] > COARSE else 1 << 62
-    lent = driver.MemoryPointer(
-        context, piece.device_pointer, size, finalizer=partial(pool.give_back, key, piece, most)
-    )  # fmt: skip
-    return DeviceNDArray(shape, strides, dtype, gpu_data=lent)
+    back = partial(pool.give_back, key, piece, most)
+    return MemoryPointer(context, piece.device_pointer, size, finalizer=back)
