@@ -1,10 +1,14 @@
-"""Elements of an array as numbers to compute with: 16-bit floats are widened to float32, and rounded once."""
+"""Elements of an array as numbers to compute with: 16-bit floats are widened to float32, and rounded once.
+
+Indices are taken as unsigned: Numba lets signed ones count from the end, which costs four instructions an access.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+from numba import uint64
 
 from numconv.kernels.cuda import launch, ptx
 
@@ -23,10 +27,10 @@ def load(dtype: str) -> Any:
     elif dtype == "bfloat16":
         widen = ptx.bfloat_to_float
     else:
-        return lambda array, i: array[i]
+        return lambda array, i: array[uint64(i)]
 
     def loaded(array, i):
-        return widen(array[i])
+        return widen(array[uint64(i)])
 
     return loaded
 
@@ -38,12 +42,12 @@ def store(dtype: str) -> Any:
         narrow = ptx.float_to_half if dtype == "float16" else ptx.float_to_bfloat
 
         def stored(array, i, value):
-            array[i] = narrow(np.float32(value))
+            array[uint64(i)] = narrow(np.float32(value))
 
     else:
         kind = getattr(np, dtype)
 
         def stored(array, i, value):
-            array[i] = kind(value)
+            array[uint64(i)] = kind(value)
 
     return stored
