@@ -34,8 +34,8 @@ class Code(NamedTuple):
     spills, stack, shared : int
         Bytes that a thread spills, of its stack, and of a block's shared memory.
     instructions, loop : Counter
-        Instructions by their full names, such as "LDG.E.128": of the whole kernel, and of the innermost loop that has
-        most of the multiply-adds (all of it where there is none).
+        Instructions by their full names, such as "LDG.E.128": of the whole kernel, and of the shortest loop that has
+        most of the multiply-adds, loops within it counted once (of the whole kernel where there is no loop).
     """
 
     registers: int
@@ -117,10 +117,9 @@ def _instructions(sass: str) -> tuple[Counter[str], Counter[str]]:
             names.append(found[1])
     # A jump back to itself stands at the end of each kernel.
     loops = [(labels[to], at) for at, to in jumps if to in labels and labels[to] < at]
-    inner = [(a, b) for a, b in loops if not any(a <= c and d <= b and (a, b) != (c, d) for c, d in loops)]
-    bodies = [Counter(names[a : b + 1]) for a, b in inner]
+    bodies = [Counter(names[start : end + 1]) for start, end in sorted(loops, key=lambda loop: loop[1] - loop[0])]
     return Counter(names), max(bodies, key=_multiplications, default=Counter(names))
 
 
 def _multiplications(names: Counter[str]) -> int:
-    return sum(n for name, n in names.items() if name.startswith(("FFMA", "DFMA", "HMMA", "IMAD", "HFMA2")))
+    return sum(n for name, n in names.items() if name.startswith(("FFMA", "DFMA", "HMMA", "HFMA2")))
