@@ -167,3 +167,15 @@ def test_an_array_of_a_gpu_is_none_of_numpys_calls(operands):
     close(here(nc.conv2d(there(x), there(weight))), nc.conv2d(x, weight))
     assert isinstance(nc.conv2d(x, weight), np.ndarray)  # remembered calls of the one are not the other's
     assert not isinstance(nc.conv2d(there(x), there(weight)), np.ndarray)
+
+
+def test_what_could_run_is_explained(operands, capsys):
+    x, weight, bias = map(there, operands)
+    for operation in ("conv2d", "conv2d_input", "conv2d_weight"):
+        found = nc.explain(operation, x, weight, **({"bias": bias} if operation == "conv2d" else {}), padding=1)
+        assert found.problem.device == "cuda" and found.algorithm in nc.algorithms(operation, "cuda")
+        assert {*found.estimated, *found.rejected} == set(nc.algorithms(operation, "cuda"))
+    text = capsys.readouterr().out
+    assert "-> " in text and "not known of a GPU" in text and "thread" not in text
+    with pytest.raises(TypeError, match=r"on a GPU.*CPU"):
+        nc.tune("conv2d", x, weight)
