@@ -45,9 +45,8 @@ def empty(shape: Shape, dtype: Any) -> Any:
         return FakeCUDAArray(_poisoned(shape, np.dtype(dtype)))
     dtype = np.dtype(dtype)
     strides, size = contiguous_strides(shape, dtype.itemsize), math.prod(shape) * dtype.itemsize
-    if not size:
-        return array_type()(shape, strides, dtype)
-    return array_type()(shape, strides, dtype, gpu_data=pool.lend(size, int(launch.stream.get())))
+    on = launch.stream.get()  # what is done with the array follows on its stream
+    return array_type()(shape, strides, dtype, on, pool.lend(size, int(on)) if size else None)
 
 
 def _poisoned(shape: Shape, dtype: np.dtype) -> np.ndarray:
@@ -134,11 +133,8 @@ def _view(x: Any, shape: Shape, strides: Shape, dtype: Any, offset: int = 0) -> 
         return FakeCUDAArray(np.lib.stride_tricks.as_strided(window.view(dtype), shape, strides))
     kind = array_type()
     if not math.prod(shape):
-        return kind(shape, strides, dtype)
-    memory = x.gpu_data
-    if offset:
-        memory = _moved(memory, offset, x)
-    return kind(shape, strides, dtype, gpu_data=memory)
+        return kind(shape, strides, dtype, x.stream)
+    return kind(shape, strides, dtype, x.stream, _moved(x.gpu_data, offset, x) if offset else x.gpu_data)
 
 
 def _window(array: np.ndarray, offset: int) -> np.ndarray:
@@ -154,7 +150,7 @@ def _moved(memory: Any, offset: int, owner: Any) -> Any:
     """A pointer `offset` bytes further, which may be back; it keeps its owner alive."""
     from numba.cuda.cudadrv import driver
 
-    pointer = driver.binding.CUdeviceptr(int(memory.device_pointer) + offset)
+    pointer = driver.binding.CUdeviceptr(memory.device_pointer_value + offset)
     return driver.MemoryPointer(memory.context, pointer, memory.size - offset, owner=owner)
 
 
@@ -185,7 +181,7 @@ def overlap(a: Any, b: Any) -> bool:
 
 
 def _span(x: Any) -> tuple[int, int]:
-    address = x._ary.__array_interface__["data"][0] if isinstance(x, FakeCUDAArray) else int(x.gpu_data.device_pointer)
+    address = x._ary.__array_interface__["data"][0] if isinstance(x, FakeCUDAArray) else x.gpu_data.device_pointer_value
     low = sum((n - 1) * s for n, s in zip(x.shape, x.strides) if s < 0)
     high = sum((n - 1) * s for n, s in zip(x.shape, x.strides) if s > 0)
     return address + low, address + high + x.dtype.itemsize
