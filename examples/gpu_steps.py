@@ -1,7 +1,7 @@
 """A convolution on a GPU in five steps, from one thread a result to a tile in registers; docs/gpu.md tells the story.
 
-The layer is a 3x3 convolution of 128 to 128 channels, channels last, without padding. For each step this prints what the
-machine code of its innermost loop holds for each multiply-add; with a GPU also how long it takes, with
+The layer is a 3x3 convolution of 128 to 128 channels, channels last, without padding. For each step this prints what
+the machine code of its innermost loop holds for each multiply-add; with a GPU also how long it takes, with
 `NUMBA_ENABLE_CUDASIM=1` whether a small layer is right. Needs the extras `cuda` and `cuda-tools`.
 """
 
@@ -21,6 +21,7 @@ from numconv.kernels.cuda import launch
 from numconv.lab import sass
 
 BLOCK = 256
+LAYER = 64, 30, 128, 128  # images, their side, source and result channels
 
 
 @launch.kernel(threads=BLOCK)
@@ -165,11 +166,10 @@ def layer(n, size, ci, co):
     return nc.cuda.to_device(x), nc.cuda.to_device(packed), nc.cuda.to_device(np.zeros_like(expected)), expected
 
 
-def code(step):
-    """What the innermost loop of a step holds, by instruction."""
-    axes = 4 if step is naive else 1
-    kind = types.Array(types.float32, axes, "C")
-    return sass.assembled(step(64, 30, 128, 128), (kind, kind, kind), (9, 0))
+def arguments(step):
+    """The types of a step's arrays."""
+    kind = types.Array(types.float32, 4 if step is naive else 1, "C")
+    return kind, kind, kind
 
 
 def main():
@@ -185,7 +185,7 @@ def main():
     columns = ("per multiply-add: all", "from memory", "from shared", "registers", "milliseconds")
     print(" " * 28 + "".join(f"{c:>{len(c) + 2}}" for c in columns))
     for name, step in STEPS.items():
-        found = code(step)
+        found = sass.assembled(step(*LAYER), arguments(step), (9, 0))
         products = found.count("FFMA", loop=True)
         counts = [sum(found.loop.values()), found.count("LDG", loop=True), found.count("LDS", loop=True)]
         cells = [f"{n / products:.2f}" for n in counts] + [str(found.registers), timed(step)]
@@ -198,7 +198,7 @@ def timed(step):
         return "-"
     from numconv.lab.device_race import seconds_of
 
-    x, weight, out, expected = layer(64, 30, 128, 128)
+    x, weight, out, expected = layer(*LAYER)
     run(step, x, weight, out)
     assert np.abs(nc.cuda.to_host(out) - expected).max() < 1e-3
     return f"{seconds_of(lambda: run(step, x, weight, out), 0.1, 5) * 1e3:.3f}"
