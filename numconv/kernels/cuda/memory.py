@@ -185,10 +185,21 @@ def overlap(a: Any, b: Any) -> bool:
 
 
 def _span(x: Any) -> tuple[int, int]:
-    address = x._ary.__array_interface__["data"][0] if isinstance(x, FakeCUDAArray) else int(x.gpu_data.device_pointer)
+    address = _address(x)
     low = sum((n - 1) * s for n, s in zip(x.shape, x.strides) if s < 0)
     high = sum((n - 1) * s for n, s in zip(x.shape, x.strides) if s > 0)
     return address + low, address + high + x.dtype.itemsize
+
+
+def aligned(x: Any, size: int = 16) -> bool:
+    """Whether the first element lies at a multiple of `size` bytes, as accesses of that width need."""
+    return _address(x) % size == 0
+
+
+def _address(x: Any) -> int:
+    if isinstance(x, FakeCUDAArray):
+        return x._ary.__array_interface__["data"][0]
+    return int(x.gpu_data.device_pointer)
 
 
 def contiguous(x: Any) -> Any:
