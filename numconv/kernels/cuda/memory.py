@@ -130,8 +130,8 @@ def _view(x: Any, shape: Shape, strides: Shape, dtype: Any, offset: int = 0) -> 
         if not math.prod(shape):
             return FakeCUDAArray(np.empty(shape, dtype))
         moved = np.lib.stride_tricks.as_strided(base.view(np.uint8), (1,), (1,)) if base.ndim == 0 else base
-        window = _window(moved, offset)
-        return FakeCUDAArray(np.lib.stride_tricks.as_strided(window.view(dtype), shape, strides))
+        window = _window(moved, offset, dtype)
+        return FakeCUDAArray(np.lib.stride_tricks.as_strided(window, shape, strides))
     kind = array_type()
     if not math.prod(shape):
         return kind(shape, strides, dtype)
@@ -141,13 +141,12 @@ def _view(x: Any, shape: Shape, strides: Shape, dtype: Any, offset: int = 0) -> 
     return kind(shape, strides, dtype, gpu_data=memory)
 
 
-def _window(array: np.ndarray, offset: int) -> np.ndarray:
-    """One element of the dtype, `offset` bytes from the array's first one."""
-    address = array.__array_interface__["data"][0] + offset
-
+def _window(array: np.ndarray, offset: int, dtype: Any) -> np.ndarray:
+    """One element of a dtype, `offset` bytes from the array's first one."""
+    address, size = array.__array_interface__["data"][0] + offset, np.dtype(dtype).itemsize
     window = SimpleNamespace(owner=array)
-    window.__array_interface__ = {"data": (address, False), "shape": (array.itemsize,), "typestr": "|u1", "version": 3}
-    return np.asarray(window).view(array.dtype)
+    window.__array_interface__ = {"data": (address, False), "shape": (size,), "typestr": "|u1", "version": 3}
+    return np.asarray(window).view(dtype)
 
 
 def _moved(memory: Any, offset: int, owner: Any) -> Any:
@@ -162,6 +161,12 @@ def flat(x: Any) -> Any:
     """A contiguous array in one dimension, 16-bit floats as their bits: what kernels get."""
     dtype = _BITS if x.dtype.name in HALF else x.dtype
     return _view(x, (x.size,), (dtype.itemsize,), dtype)
+
+
+def seen_as(x: Any, dtype: Any) -> Any:
+    """The memory of a contiguous array, such as workspace, in one dimension of another dtype."""
+    dtype = np.dtype(dtype)
+    return _view(x, (x.nbytes // dtype.itemsize,), (dtype.itemsize,), dtype)
 
 
 def bits(x: Any) -> Any:
