@@ -9,12 +9,17 @@ from __future__ import annotations
 import functools
 from typing import NamedTuple
 
-from numconv.kernels.cuda.gemm_tile import DEPTH, LARGE, NARROW, SMALL, Tile
+from numconv.kernels.cuda.gemm_tile import DEPTH, LARGE, NARROW, SMALL, WIDE, Tile
 from numconv.kernels.cuda.launch import blocks
 
 PROCESSORS = 132
 RATE = 50e12 / PROCESSORS  # of a busy multiprocessor; estimate: cuBLAS reaches 47 to 50 TFLOP/s of 67
-EFFICIENCY = {SMALL: 0.92, NARROW: 0.97, LARGE: 1.0}  # of a busy multiprocessor: smaller tiles load more for a product
+EFFICIENCY = {
+    SMALL: 0.92,
+    NARROW: 0.97,
+    WIDE: 0.97,
+    LARGE: 1.0,
+}  # of a busy multiprocessor: smaller tiles load more for a product
 BANDWIDTH = 2.5e12
 LAUNCH = 4e-6
 TURNOVER = 2e-6  # of a block: first loads and last stores

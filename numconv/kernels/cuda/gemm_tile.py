@@ -48,7 +48,7 @@ class Tile(NamedTuple):
         return self.threads, (512 if self.threads == 256 else 384) // self.threads
 
 
-LARGE, NARROW, SMALL = Tile(128, 128), Tile(128, 64), Tile(64, 64)
+LARGE, NARROW, WIDE, SMALL = Tile(128, 128), Tile(128, 64), Tile(64, 128), Tile(64, 64)
 
 
 class Loads(NamedTuple):
