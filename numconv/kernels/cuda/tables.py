@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from numconv.algorithm import Algorithm
 from numconv.kernels.cuda.direct import Direct, DirectWeight
+from numconv.kernels.cuda.tensor_core import TensorCore
 
 TABLES: dict[str, tuple[Algorithm, ...]] = {}
 for _n in (1, 2, 3):
-    TABLES[f"conv{_n}d"] = TABLES[f"conv{_n}d_input"] = TABLES[f"conv_transpose{_n}d"] = (Direct(),)
+    TABLES[f"conv{_n}d"] = TABLES[f"conv{_n}d_input"] = TABLES[f"conv_transpose{_n}d"] = (TensorCore(), Direct())
     TABLES[f"conv{_n}d_weight"] = (DirectWeight(),)
