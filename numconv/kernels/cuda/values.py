@@ -51,3 +51,33 @@ def store(dtype: str) -> Any:
             array[uint64(i)] = kind(value)
 
     return stored
+
+
+@launch.function
+def load4(dtype: str) -> Any:
+    """`load4(dtype)(array, i)`: four neighbouring floats as float32, by one load; `i` is a multiple of 4."""
+    widen = ptx.half_to_float if dtype == "float16" else ptx.bfloat_to_float
+
+    def whole(array, i):
+        return ptx.load4(array, i)
+
+    def widened(array, i):
+        a, b, c, d = ptx.load4_bits(array, i)
+        return widen(a), widen(b), widen(c), widen(d)
+
+    return whole if dtype == "float32" else widened
+
+
+@launch.function
+def store4(dtype: str) -> Any:
+    """`store4(dtype)(array, i, values)`: four float32 rounded to neighbouring elements, by one store."""
+    narrow = ptx.float_to_half if dtype == "float16" else ptx.float_to_bfloat
+
+    def whole(array, i, values):
+        ptx.store4(array, i, values)
+
+    def narrowed(array, i, values):
+        a, b, c, d = values
+        ptx.store4_bits(array, i, (narrow(a), narrow(b), narrow(c), narrow(d)))
+
+    return whole if dtype == "float32" else narrowed
