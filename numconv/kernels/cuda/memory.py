@@ -165,17 +165,6 @@ def seen_as(x: Any, dtype: Any) -> Any:
     return _view(x, (x.nbytes // dtype.itemsize,), (dtype.itemsize,), dtype)
 
 
-def bits(x: Any) -> Any:
-    """The array with 16-bit elements as uint16."""
-    return _view(x, x.shape, x.strides, _BITS)
-
-
-def seen_as(x: Any, dtype: Any) -> Any:
-    """The memory of a contiguous array, such as workspace, in one dimension of another dtype."""
-    dtype = np.dtype(dtype)
-    return _view(x, (x.nbytes // dtype.itemsize,), (dtype.itemsize,), dtype)
-
-
 def copied(x: Any) -> Any:
     """A contiguous copy."""
     out = empty(x.shape, x.dtype)
