@@ -129,21 +129,21 @@ def _view(x: Any, shape: Shape, strides: Shape, dtype: Any, offset: int = 0) -> 
         if not math.prod(shape):
             return FakeCUDAArray(np.empty(shape, dtype))
         moved = np.lib.stride_tricks.as_strided(base.view(np.uint8), (1,), (1,)) if base.ndim == 0 else base
-        window = _window(moved, offset)
-        return FakeCUDAArray(np.lib.stride_tricks.as_strided(window.view(dtype), shape, strides))
+        window = _window(moved, offset, np.dtype(dtype))
+        return FakeCUDAArray(np.lib.stride_tricks.as_strided(window, shape, strides))
     kind = array_type()
     if not math.prod(shape):
         return kind(shape, strides, dtype, x.stream)
     return kind(shape, strides, dtype, x.stream, _moved(x.gpu_data, offset, x) if offset else x.gpu_data)
 
 
-def _window(array: np.ndarray, offset: int) -> np.ndarray:
-    """One element of the dtype, `offset` bytes from the array's first one."""
+def _window(array: np.ndarray, offset: int, dtype: np.dtype) -> np.ndarray:
+    """One element of a dtype, `offset` bytes from the array's first one."""
     address = array.__array_interface__["data"][0] + offset
 
     window = SimpleNamespace(owner=array)
-    window.__array_interface__ = {"data": (address, False), "shape": (array.itemsize,), "typestr": "|u1", "version": 3}
-    return np.asarray(window).view(array.dtype)
+    window.__array_interface__ = {"data": (address, False), "shape": (dtype.itemsize,), "typestr": "|u1", "version": 3}
+    return np.asarray(window).view(dtype)
 
 
 def _moved(memory: Any, offset: int, owner: Any) -> Any:
@@ -165,6 +165,12 @@ def bits(x: Any) -> Any:
     return _view(x, x.shape, x.strides, _BITS)
 
 
+def seen_as(x: Any, dtype: Any) -> Any:
+    """Workspace, an array of bytes, in one dimension as elements of another dtype."""
+    dtype = np.dtype(dtype)
+    return _view(x, (x.size // dtype.itemsize,), (dtype.itemsize,), dtype)
+
+
 def copied(x: Any) -> Any:
     """A contiguous copy."""
     out = empty(x.shape, x.dtype)
@@ -181,10 +187,21 @@ def overlap(a: Any, b: Any) -> bool:
 
 
 def _span(x: Any) -> tuple[int, int]:
-    address = x._ary.__array_interface__["data"][0] if isinstance(x, FakeCUDAArray) else x.gpu_data.device_pointer_value
+    address = _address(x)
     low = sum((n - 1) * s for n, s in zip(x.shape, x.strides) if s < 0)
     high = sum((n - 1) * s for n, s in zip(x.shape, x.strides) if s > 0)
     return address + low, address + high + x.dtype.itemsize
+
+
+def aligned(x: Any, size: int = 16) -> bool:
+    """Whether the first element lies at a multiple of `size` bytes, as accesses of that width need."""
+    return _address(x) % size == 0
+
+
+def _address(x: Any) -> int:
+    if isinstance(x, FakeCUDAArray):
+        return x._ary.__array_interface__["data"][0]
+    return x.gpu_data.device_pointer_value
 
 
 def contiguous(x: Any) -> Any:
