@@ -17,6 +17,7 @@ from numba import cuda, int64, uint32, uint64
 from numba.cuda.simulator.cudadrv.devicearray import FakeCUDAArray
 
 from numconv.kernels.cuda import launch, pool
+from numconv.kernels.cuda import transpose as transpose_kernel
 
 Shape = tuple[int, ...]
 HALF = ("float16", "bfloat16")
@@ -165,6 +166,11 @@ def seen_as(x: Any, dtype: Any) -> Any:
     return _view(x, (x.nbytes // dtype.itemsize,), (dtype.itemsize,), dtype)
 
 
+def bits(x: Any) -> Any:
+    """The array with 16-bit elements as uint16."""
+    return _view(x, x.shape, x.strides, _BITS)
+
+
 def copied(x: Any) -> Any:
     """A contiguous copy."""
     out = empty(x.shape, x.dtype)
@@ -213,6 +219,10 @@ def copy_into(out: Any, x: Any) -> None:
     shape, x_strides, out_strides = _merged(
         x.shape, tuple(s // size for s in x.strides), tuple(s // size for s in out.strides)
     )
+    batch = transpose_kernel.matrices(list(zip(shape, x_strides, out_strides))) if x.dtype.kind != "c" else None
+    if batch is not None:
+        transpose_kernel.run(*batch, _reach(x, 0), _reach(out, 0))
+        return
     x_low, out_low = _lowest(shape, x_strides), _lowest(shape, out_strides)
     given = _strided_copy(shape, x_strides, out_strides, -x_low, -out_low)
     given(launch.blocks(out.size, _THREADS), _THREADS, _reach(x, x_low), _reach(out, out_low))

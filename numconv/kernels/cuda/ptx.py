@@ -80,29 +80,41 @@ def float_to_bfloat(typingctx, value):
     return types.uint16(types.float32), codegen
 
 
+def _vectors(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> tuple[Any, list[Any]]:
+    """(elements, alignment), and pointers to the vectors of at most 16 bytes that four elements are moved in."""
+    element, size = context.get_data_type(array_type.dtype), array_type.dtype.bitwidth // 8
+    width = min(4, 16 // size)
+    first = builder.bitcast(
+        _address(context, builder, array_type, array, index), ir.VectorType(element, width).as_pointer()
+    )
+    return (width, width * size), [builder.gep(first, [_I32(i)], inbounds=True) for i in range(4 // width)]
+
+
 @_intrinsic
 def load4(typingctx, array, index):
-    """Four neighbouring elements of a float32 array by one 128-bit load; `index` is a multiple of 4."""
-    result = types.UniTuple(types.float32, 4)
+    """Four neighbouring elements by loads of up to 128 bits; `index` is a multiple of 4."""
+    result = types.UniTuple(array.dtype, 4)
 
     def codegen(context, builder, signature, arguments):
-        pointer = _address(context, builder, signature.args[0], *arguments)
-        vector = builder.load(builder.bitcast(pointer, ir.VectorType(_F32, 4).as_pointer()), align=16)
-        return pack_array(builder, [builder.extract_element(vector, _I32(i)) for i in range(4)])
+        (width, align), pointers = _vectors(context, builder, signature.args[0], *arguments)
+        vectors = [builder.load(pointer, align=align) for pointer in pointers]
+        return pack_array(builder, [builder.extract_element(v, _I32(i)) for v in vectors for i in range(width)])
 
     return result(array, index), codegen
 
 
 @_intrinsic
 def store4(typingctx, array, index, values):
-    """Four neighbouring elements of a float32 array by one 128-bit store; `index` is a multiple of 4."""
+    """Four neighbouring elements by stores of up to 128 bits; `index` is a multiple of 4."""
 
     def codegen(context, builder, signature, arguments):
-        pointer = _address(context, builder, signature.args[0], *arguments[:2])
-        vector: Any = ir.Constant(ir.VectorType(_F32, 4), ir.Undefined)
-        for i, value in enumerate(unpack_tuple(builder, arguments[2], 4)):
-            vector = builder.insert_element(vector, value, _I32(i))
-        builder.store(vector, builder.bitcast(pointer, ir.VectorType(_F32, 4).as_pointer()), align=16)
+        (width, align), pointers = _vectors(context, builder, signature.args[0], *arguments[:2])
+        given = unpack_tuple(builder, arguments[2], 4)
+        for part, pointer in enumerate(pointers):
+            vector: Any = ir.Constant(pointer.type.pointee, ir.Undefined)
+            for i in range(width):
+                vector = builder.insert_element(vector, given[part * width + i], _I32(i))
+            builder.store(vector, pointer, align=align)
         return context.get_dummy_value()
 
     return types.void(array, index, values), codegen
