@@ -17,6 +17,7 @@ from numba import cuda, int64, uint32, uint64
 from numba.cuda.simulator.cudadrv.devicearray import FakeCUDAArray
 
 from numconv.kernels.cuda import launch, pool
+from numconv.kernels.cuda.simulated import SimulatedArray
 
 Shape = tuple[int, ...]
 HALF = ("float16", "bfloat16")
@@ -36,13 +37,15 @@ def array_type() -> Any:
 
 def wrap(value: Any) -> Any:
     """An array of any library that speaks `__cuda_array_interface__`, as a device array of the same memory."""
-    return value if isinstance(value, (array_type(), FakeCUDAArray)) else cuda.as_cuda_array(value, sync=False)
+    if isinstance(value, FakeCUDAArray):
+        return value if isinstance(value, SimulatedArray) else SimulatedArray(value._ary)
+    return value if isinstance(value, array_type()) else cuda.as_cuda_array(value, sync=False)
 
 
 def empty(shape: Shape, dtype: Any) -> Any:
     """An uninitialised, contiguous array, allocated on the current stream."""
     if launch.simulated or launch.recording():
-        return FakeCUDAArray(_poisoned(shape, np.dtype(dtype)))
+        return SimulatedArray(_poisoned(shape, np.dtype(dtype)))
     dtype = np.dtype(dtype)
     strides, size = contiguous_strides(shape, dtype.itemsize), math.prod(shape) * dtype.itemsize
     if not size:
@@ -61,7 +64,7 @@ def to_device(array: np.ndarray) -> Any:
     """A copy of a host array, contiguous, on the current stream."""
     array = np.array(array, order="C", copy=True)
     if launch.simulated or launch.recording():
-        return FakeCUDAArray(array)
+        return SimulatedArray(array)
     out = empty(array.shape, array.dtype)
     if array.size:
         flat(out).copy_to_device(array.reshape(-1).view(flat(out).dtype), stream=launch.stream.get())
@@ -128,10 +131,10 @@ def _view(x: Any, shape: Shape, strides: Shape, dtype: Any, offset: int = 0) -> 
     if isinstance(x, FakeCUDAArray):
         base = x._ary if x.ndim else x._ary.reshape(1)
         if not math.prod(shape):
-            return FakeCUDAArray(np.empty(shape, dtype))
+            return SimulatedArray(np.empty(shape, dtype))
         moved = np.lib.stride_tricks.as_strided(base.view(np.uint8), (1,), (1,)) if base.ndim == 0 else base
         window = _window(moved, offset)
-        return FakeCUDAArray(np.lib.stride_tricks.as_strided(window.view(dtype), shape, strides))
+        return SimulatedArray(np.lib.stride_tricks.as_strided(window.view(dtype), shape, strides))
     kind = array_type()
     if not math.prod(shape):
         return kind(shape, strides, dtype)
@@ -185,10 +188,21 @@ def overlap(a: Any, b: Any) -> bool:
 
 
 def _span(x: Any) -> tuple[int, int]:
-    address = x._ary.__array_interface__["data"][0] if isinstance(x, FakeCUDAArray) else int(x.gpu_data.device_pointer)
+    address = _address(x)
     low = sum((n - 1) * s for n, s in zip(x.shape, x.strides) if s < 0)
     high = sum((n - 1) * s for n, s in zip(x.shape, x.strides) if s > 0)
     return address + low, address + high + x.dtype.itemsize
+
+
+def aligned(x: Any, size: int = 16) -> bool:
+    """Whether the first element lies at a multiple of `size` bytes, as accesses of that width need."""
+    return _address(x) % size == 0
+
+
+def _address(x: Any) -> int:
+    if isinstance(x, FakeCUDAArray):
+        return x._ary.__array_interface__["data"][0]
+    return int(x.gpu_data.device_pointer)
 
 
 def contiguous(x: Any) -> Any:
@@ -203,12 +217,12 @@ def copy_into(out: Any, x: Any) -> None:
     if not out.size:
         return
     size = x.dtype.itemsize
-    shape, x_strides, out_strides = _merged(
+    shape, x_strides, out_strides = merged(
         x.shape, tuple(s // size for s in x.strides), tuple(s // size for s in out.strides)
     )
     x_low, out_low = _lowest(shape, x_strides), _lowest(shape, out_strides)
     given = _strided_copy(shape, x_strides, out_strides, -x_low, -out_low)
-    given(launch.blocks(out.size, _THREADS), _THREADS, _reach(x, x_low), _reach(out, out_low))
+    given(launch.blocks(out.size, _THREADS), _THREADS, reach(x, x_low), reach(out, out_low))
 
 
 def _lowest(shape: Shape, strides: Shape) -> int:
@@ -216,14 +230,14 @@ def _lowest(shape: Shape, strides: Shape) -> int:
     return sum((n - 1) * s for n, s in zip(shape, strides) if s < 0)
 
 
-def _reach(x: Any, low: int) -> Any:
+def reach(x: Any, low: int) -> Any:
     """A flat window over all that an array with strides touches, from its lowest element on."""
     dtype = _BITS if x.dtype.name in HALF else x.dtype
     high = sum((n - 1) * s for n, s in zip(x.shape, x.strides) if s > 0) // dtype.itemsize
     return _view(x, (high - low + 1,), (dtype.itemsize,), dtype, low * dtype.itemsize)
 
 
-def _merged(shape: Shape, *strides: Shape) -> tuple[Shape, ...]:
+def merged(shape: Shape, *strides: Shape) -> tuple[Shape, ...]:
     """Shape and strides with neighbouring axes joined where all arrays allow it."""
     axes = [axis for axis in zip(shape, *strides) if axis[0] != 1] or [(1, *(0 for _ in strides))]
     joined = [axes[0]]
