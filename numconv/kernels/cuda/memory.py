@@ -35,6 +35,23 @@ def array_type() -> Any:
     return DeviceNDArray
 
 
+def place() -> Any:
+    """Where arrays are made now: tells devices and streams apart, and what stands in for them."""
+    if launch.simulated or launch.recording():
+        return launch.recording()
+    return cuda.current_context().device.id, int(launch.stream.get())
+
+
+def unowned(x: Any) -> Any:
+    """The array without its hold on the memory, which goes back to its pool when the array itself is gone."""
+    if isinstance(x, FakeCUDAArray):
+        return x
+    from numba.cuda.cudadrv import driver
+
+    pointer = driver.MemoryPointer(x.gpu_data.context, driver.binding.CUdeviceptr(address(x)), x.gpu_data.size)
+    return array_type()(x.shape, x.strides, x.dtype, gpu_data=pointer)
+
+
 def wrap(value: Any) -> Any:
     """An array of any library that speaks `__cuda_array_interface__`, as a device array of the same memory."""
     if isinstance(value, FakeCUDAArray):
@@ -107,6 +124,14 @@ def part(x: Any, axis: int, start: int, stop: int) -> Any:
     """The view of positions `start` to `stop` along an axis."""
     shape = (*x.shape[:axis], stop - start, *x.shape[axis + 1 :])
     return _view(x, shape, x.strides, x.dtype, start * x.strides[axis])
+
+
+def indexed(x: Any, parts: tuple[Any, ...]) -> Any:
+    """The view of an index of integers, slices, None and `...`: NumPy reckons, on strides that lie over no elements."""
+    base = np.empty(1, x.dtype)
+    view = np.lib.stride_tricks.as_strided(base, x.shape, x.strides)[parts if ... in parts else (*parts, ...)]
+    offset = view.__array_interface__["data"][0] - base.__array_interface__["data"][0]
+    return _view(x, view.shape, view.strides, x.dtype, offset if view.size else 0)
 
 
 def broadcast_to(x: Any, shape: Shape) -> Any:
@@ -188,18 +213,19 @@ def overlap(a: Any, b: Any) -> bool:
 
 
 def _span(x: Any) -> tuple[int, int]:
-    address = _address(x)
+    start = address(x)
     low = sum((n - 1) * s for n, s in zip(x.shape, x.strides) if s < 0)
     high = sum((n - 1) * s for n, s in zip(x.shape, x.strides) if s > 0)
-    return address + low, address + high + x.dtype.itemsize
+    return start + low, start + high + x.dtype.itemsize
 
 
 def aligned(x: Any, size: int = 16) -> bool:
     """Whether the first element lies at a multiple of `size` bytes, as accesses of that width need."""
-    return _address(x) % size == 0
+    return address(x) % size == 0
 
 
-def _address(x: Any) -> int:
+def address(x: Any) -> int:
+    """Where the first element lies."""
     if isinstance(x, FakeCUDAArray):
         return x._ary.__array_interface__["data"][0]
     return int(x.gpu_data.device_pointer)

@@ -32,6 +32,6 @@ class SimulatedArray(FakeCUDAArray):
         raise TypeError("an array on a GPU was computed with by NumPy")
 
     __array_ufunc__ = None
-    __getitem__ = __setitem__ = __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = _host  # type: ignore[assignment]
+    __getitem__ = __setitem__ = __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = _host
     __add__ = __sub__ = __mul__ = __floordiv__ = __truediv__ = __mod__ = __pow__ = transpose = reshape = view = _host
     __hash__ = object.__hash__
