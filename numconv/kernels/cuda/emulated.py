@@ -44,3 +44,9 @@ def load4(array: Any, index: Any) -> tuple[Any, ...]:
 
 def store4(array: Any, index: Any, values: Any) -> None:
     array.array[_aligned(array, index, 4)] = values
+
+
+def outer(sums: Any, a0: Any, a1: Any, b0: Any, b1: Any) -> None:
+    """Of `gemm_tile`: 8 by 8 sums and their products, which are rounded with the sums."""
+    products = np.outer(np.array(a0 + a1, np.float64), np.array(b0 + b1, np.float64))
+    sums.array[:] = sums.array + products.reshape(-1)

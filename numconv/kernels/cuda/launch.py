@@ -17,7 +17,7 @@ returns the *body*, a function as `cuda.jit` takes it, of flat arrays and intege
 
 `@launch.function` does the same for a helper that kernels call. Arrays are one-dimensional (see `memory.flat`); 16-bit
 floats are seen as uint16. `threads` are the most that a block has: the compiler then knows how many registers it may
-use; with `(threads, blocks)` so many blocks share a multiprocessor.
+use; with `(threads, blocks)` so many blocks share a multiprocessor. They may be given as a function of the numbers.
 
 Integers: Numba computes with 64 bits. `uint32(...)` around an expression of unsigned 32-bit parts lets the compiler do
 it in 32, and what is unsigned needs no signed division: one kernel had 32 instructions where the signed one had 48.
@@ -171,23 +171,31 @@ def _type_of(argument: Any) -> Any:
     return getattr(argument, "_numba_type_", None) or typeof(argument)
 
 
-def _memoised(decorated: Callable[..., Any], make: Callable[[str, Callable[..., Any]], Any]) -> Callable[..., Any]:
+def _memoised(decorated: Callable[..., Any], make: Callable[[Callable[..., Any], tuple[Any, ...]], Any]) -> Any:
     @functools.cache
     def build(*numbers: Any) -> Any:
-        return make(f"{decorated.__qualname__}({', '.join(map(repr, numbers))})", decorated(*numbers))
+        return make(decorated(*numbers), numbers)
 
     return functools.update_wrapper(build, decorated)
 
 
 def kernel(threads: Any) -> Callable[[Callable[..., Any]], Callable[..., Kernel]]:
     """Decorate a factory of kernel bodies: called with its numbers it gives a `Kernel`."""
-    return lambda factory: _memoised(factory, lambda name, body: Kernel(name, body, threads))
+
+    def decorate(factory: Callable[..., Any]) -> Callable[..., Kernel]:
+        def make(body: Callable[..., Any], numbers: tuple[Any, ...]) -> Kernel:
+            name = f"{factory.__qualname__}({', '.join(map(repr, numbers))})"
+            return Kernel(name, body, threads(*numbers) if callable(threads) else threads)
+
+        return _memoised(factory, make)
+
+    return decorate
 
 
 def function(factory: Callable[..., Any]) -> Callable[..., Any]:
     """Decorate a factory of helpers that kernels call: called with its numbers it gives a device function."""
 
-    return _memoised(factory, lambda name, body: inlined(body))
+    return _memoised(factory, lambda body, numbers: inlined(body))
 
 
 def inlined(body: Callable[..., Any]) -> Callable[..., Any]:

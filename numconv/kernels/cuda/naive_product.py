@@ -1,4 +1,4 @@
-"""A product of matrices by its definition: a thread an element, summed in order."""
+"""A product of matrices by its definition, of any dtype: a thread an element, summed in order."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from numba import cuda, int64
 
 from numconv.kernels.cuda import epilogue, launch, values
 from numconv.kernels.cuda.memory import flat
+from numconv.problem import parse_activation
 
 THREADS = 128
 
@@ -37,7 +38,7 @@ def multiply(inner: int, columns: int, transposed: bool, dtype: str, bias: bool,
 
 
 def product(a: Any, b: Any, out: Any, *, transpose_b: bool, bias: Any, activation: Any) -> None:
-    name, parameter = activation or ("", 0.0)
+    name, parameter = parse_activation(activation) or ("", 0.0)
     kernel = multiply(a.shape[1], out.shape[1], transpose_b, a.dtype.name, bias is not None, name, parameter)
     arrays = [flat(a), flat(b), flat(b if bias is None else bias), flat(out)]
     kernel(launch.blocks(out.size, THREADS), THREADS, *arrays)

@@ -141,7 +141,7 @@ def linear(x: Any, weight: Any, bias: Any = None, activation: Any = None) -> Any
         rows = memory.reshape(memory.contiguous(x), (out.shape[0], features))
         matrix = memory.reshape(memory.contiguous(weight), (outputs, features))
         added = memory.contiguous(bias) if fused and bias is not None else None
-        product(rows, matrix, out, transpose_b=True, bias=added, activation=parsed if fused else None)
+        product(rows, matrix, out, transpose_b=True, bias=added, activation=activation if fused else None)
     result = memory.reshape(out, shape)
     if fused:
         return result
