@@ -71,7 +71,7 @@ def correlate(phase: Phase, dtype: str, last: bool, after: Epilogue):
         o = n * out_s.n + channel * out_s.c + (d.start + td * d.step) * out_s.d
         o += (h.start + th * h.step) * out_s.h + (w.start + tw * w.step) * out_s.w
         if has_bias:
-            total += number(bias[channel])
+            total += number(load(bias, channel))
         if has_residual:
             total += number(load(residual, o))
         if activate is not None:
