@@ -90,9 +90,15 @@ def _read(dtype: str, number: str) -> Callable[..., Any]:
 @launch.function
 def _read4(dtype: str) -> Callable[..., Any]:
     """The same of four neighbours in float32."""
-    if dtype == NUMBER:
-        return lambda operand, i: (np.float32(operand),) * WIDTH
-    return ptx.load4
+
+    def number(operand, i):
+        v = np.float32(operand)
+        return v, v, v, v
+
+    def array(operand, i):
+        return ptx.load4(operand, i)
+
+    return number if dtype == NUMBER else array
 
 
 def computed_in(dtypes: tuple[str, ...], out: str) -> str:

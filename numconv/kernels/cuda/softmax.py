@@ -21,25 +21,31 @@ from numconv.kernels.cuda.reduction import LONG, THREADS, joined
 __all__ = ["LONG", "THREADS", "columns", "rows"]
 
 
-@launch.function
-def _finish(log: bool, dtype: str) -> Any:
-    """The result of an entry, of x - max x and the sum; where the sum is NaN so is the result."""
+def _finish(log: bool, dtype: str) -> tuple[Any, Any]:
+    """(what is made of the sum once, the result of an entry, of x - max x and that)."""
     number: Any = getattr(np, dtype)
 
-    def normal(far, total):
-        return number(math.exp(far)) / number(total)
+    def share(total):
+        return number(1 / total)
 
-    def logarithm(far, total):
-        return far - number(math.log(total))
+    def normal(far, part):
+        return number(math.exp(far)) * part
 
-    return logarithm if log else normal
+    def logarithm(total):
+        return number(math.log(total))
+
+    def difference(far, part):
+        return far - part
+
+    return (logarithm, difference) if log else (share, normal)
 
 
 @launch.kernel(threads=THREADS)
 def columns(log: bool, dtype: str, n: int, inner: int) -> Any:
     """A thread a column."""
     number = np.float64 if dtype == "float64" else np.float32
-    load, store, finish = values.load(dtype), values.store(dtype), _finish(log, number.__name__)
+    load, store = values.load(dtype), values.store(dtype)
+    once, finish = map(launch.inlined, _finish(log, number.__name__))
 
     def body(x, out, count):
         i = int64(cuda.grid(1))
@@ -53,8 +59,9 @@ def columns(log: bool, dtype: str, n: int, inner: int) -> Any:
         total = np.float64(0)
         for k in range(n):
             total += np.float64(math.exp(number(load(x, at + k * inner)) - most))
+        share = once(total)
         for k in range(n):
-            store(out, at + k * inner, finish(number(load(x, at + k * inner)) - most, total))
+            store(out, at + k * inner, finish(number(load(x, at + k * inner)) - most, share))
 
     return body
 
@@ -63,7 +70,8 @@ def columns(log: bool, dtype: str, n: int, inner: int) -> Any:
 def rows(log: bool, dtype: str, n: int) -> Any:
     """A block a row that lies in one piece."""
     number = np.float64 if dtype == "float64" else np.float32
-    load, store, finish = values.load(dtype), values.store(dtype), _finish(log, number.__name__)
+    load, store = values.load(dtype), values.store(dtype)
+    once, finish = map(launch.inlined, _finish(log, number.__name__))
     largest, whole = joined("max", number.__name__), joined("sum", "float64")
 
     def body(x, out):
@@ -76,8 +84,8 @@ def rows(log: bool, dtype: str, n: int) -> Any:
         part = np.float64(0)
         for k in range(thread, n, THREADS):
             part += np.float64(math.exp(number(load(x, start + k)) - most))
-        total = whole(part)
+        share = once(whole(part))
         for k in range(thread, n, THREADS):
-            store(out, start + k, finish(number(load(x, start + k)) - most, total))
+            store(out, start + k, finish(number(load(x, start + k)) - most, share))
 
     return body
