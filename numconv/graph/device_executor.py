@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from numconv.autograd.operations import TABLE
 from numconv.graph.clean import simplified
 from numconv.graph.executor import batch_of
@@ -32,7 +34,7 @@ _IDLE = 2  # frames of one of them
 
 def optimised_on_device(graph: Graph, n: int) -> Graph:
     """A graph through all passes, with its weights on the GPU; algorithms are chosen for a batch of `n`."""
-    graph = channels_last(fused(folded(simplified(graph))))
+    graph = prefixed(channels_last(fused(folded(simplified(graph)))))
     upload = gpu("arrays").uploaded
     nodes = [_planned(node, graph, n, upload) for node in graph.nodes]
     used = {name for node in nodes for name in node.values()} | set(graph.outputs)
@@ -40,8 +42,26 @@ def optimised_on_device(graph: Graph, n: int) -> Graph:
     return replace(graph, nodes=tuple(nodes), weights=weights)
 
 
+def prefixed(graph: Graph) -> Graph:
+    """Concatenations that begin as earlier ones do take their results: DenseNet's of n values copies two, not n."""
+    earlier: dict[Any, str] = {}
+    nodes = []
+    for node in graph.nodes:
+        if node.operation == "concatenate":
+            given, axis = node.inputs, node.attributes["axis"]
+            for count in range(len(given) - 1, 1, -1):
+                if (given[:count], axis) in earlier:
+                    node = replace(node, inputs=(earlier[given[:count], axis], *given[count:]))
+                    break
+            earlier[given, axis] = node.output
+        nodes.append(node)
+    return graph.with_nodes(nodes)
+
+
 def _planned(node: Node, graph: Graph, n: int, upload: Any) -> Node:
-    """A convolution with constant weights as a plan; other nodes as they are."""
+    """A convolution or batch norm with constant weights as a plan; other nodes as they are."""
+    if node.operation == "batch_norm":
+        return _normalisation(node, graph, upload)
     if node.operation not in CONVOLUTIONS:
         return node
     x, weight, bias, residual = node.inputs
@@ -53,6 +73,31 @@ def _planned(node: Node, graph: Graph, n: int, upload: Any) -> Node:
     made = plan(node.operation, sized(graph.shapes[x], n), *constants, **attributes)
     inputs = (x,) if residual is None else (x, residual)
     return Node(PLANNED, inputs, node.outputs, {"plan": made, "operation": node.operation})
+
+
+class Normalisation:
+    """A batch norm by numbers that are known: a plan, as of a convolution."""
+
+    algorithm = "scale"
+
+    def __init__(self, coefficients: Any, data_format: Any, activation: Any) -> None:
+        self._coefficients, self._options = coefficients, (data_format, activation)
+        self._run = gpu("layers").normalised
+
+    def __call__(self, x: Any, *, residual: Any = None) -> Any:
+        return self._run(x, self._coefficients, *self._options, residual)
+
+
+def _normalisation(node: Node, graph: Graph, upload: Any) -> Node:
+    x, *constants = node.inputs
+    if node.attributes["training"] or any(name is not None and name not in graph.weights for name in constants):
+        return node
+    mean, var, weight, bias = (0.0 if name is None else graph.weights[name].astype(float) for name in constants)
+    scale = (1.0 if constants[2] is None else weight) / np.sqrt(var + node.attributes["eps"])
+    work = np.float64 if graph.dtypes[x] == np.float64 else np.float32
+    numbers = np.concatenate(np.broadcast_arrays(mean, scale, bias)).astype(work)
+    made = Normalisation(upload(numbers), node.attributes["data_format"], node.attributes["activation"])
+    return Node(PLANNED, (x,), node.outputs[:1], {"plan": made, "operation": "batch_norm"})
 
 
 class Frame:

@@ -16,8 +16,7 @@ def channels_last(x: Any, ndim: int) -> bool:
 
     Of one channel, and of one pixel, the strides tell how the array was made.
     """
-    channel = x.ndim - ndim - 1
-    size = x.dtype.itemsize
+    channel, size = x.ndim - ndim - 1, x.dtype.itemsize
     return x.strides[channel] == size and x.strides[-1] >= x.shape[channel] * size and ndim > 0
 
 
@@ -36,15 +35,15 @@ def _orders(ndim: int, spatial: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
 
 def counted_last(x: Any, ndim: int) -> Any:
     """A view of images (N, C, *spatial), or (C, *spatial), with the channels last; None stays None."""
-    return None if x is None else _turned(x, _orders(x.ndim, ndim)[0])
+    if x is None:
+        return None
+    axes = _orders(x.ndim, ndim)[0]
+    return x.transpose(axes) if type(x) is np.ndarray else permute(x, axes=axes)
 
 
 def counted_first(x: Any, ndim: int) -> Any:
     """A view of images (N, *spatial, C), or (*spatial, C), with the channels first."""
-    return _turned(x, _orders(x.ndim, ndim)[1])
-
-
-def _turned(x: Any, axes: tuple[int, ...]) -> Any:
+    axes = _orders(x.ndim, ndim)[1]
     return x.transpose(axes) if type(x) is np.ndarray else permute(x, axes=axes)
 
 

@@ -25,15 +25,17 @@ class Residual(nn.Module):
 
 
 class Dense(nn.Module):
-    """What is joined goes on through a batch norm that nothing can take in."""
+    """What is joined goes on through a batch norm that nothing can take in, and is joined again."""
 
     def __init__(self):
         super().__init__()
         self.bn, self.conv = nn.BatchNorm2d(4), nn.Conv2d(4, 4, 3, padding=1)
-        self.last = nn.BatchNorm2d(8)
+        self.next, self.last = nn.Conv2d(8, 1, 1), nn.BatchNorm2d(9)
 
     def forward(self, x):
-        return F.relu(self.last(F.concatenate([x, self.conv(F.relu(self.bn(x)))], 1)))
+        y = self.conv(F.relu(self.bn(x)))
+        z = self.next(F.concatenate([x, y], 1))
+        return F.relu(self.last(F.concatenate([x, y, z], 1)))
 
 
 class Scores(nn.Module):
@@ -167,6 +169,13 @@ def test_gradients_say_what_is_missing():
     loss = (model.cuda()(Tensor(nc.cuda.to_device(x))) ** 2).sum()
     with pytest.raises(TypeError, match=r"batch_norm.* runs on the CPU only"):
         loss.backward()
+
+
+def test_what_was_joined_before_is_not_joined_again():
+    model, x = made("dense")
+    frozen = nn.freeze(model.cuda(), x)
+    joins = [node for node in frozen.graph.nodes if node.operation == "concatenate"]
+    assert [len(node.inputs) for node in joins] == [2, 2] and joins[1].inputs[0] == joins[0].output
 
 
 def test_a_frozen_model_takes_what_it_is_made_for():

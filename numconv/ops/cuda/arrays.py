@@ -14,7 +14,7 @@ import numpy as np
 from numconv.algorithm import kernels
 from numconv.kernels.cuda import launch, memory
 from numconv.ops.cuda import elementwise
-from numconv.ops.cuda.borders import check_together
+from numconv.ops.cuda.borders import check_together, taken
 from numconv.ops.cuda.matrix import product
 from numconv.ops.device import on_gpu
 
@@ -27,7 +27,7 @@ Axes = int | tuple[int, ...] | None
 
 def asarray(value: Any, dtype: Any = None) -> Any:
     """The array itself, as one of Numba's."""
-    array = memory.wrap(value)
+    array = taken(value)
     return array if dtype is None else elementwise.astype(array, dtype=dtype)
 
 
