@@ -49,12 +49,12 @@ def prefixed(graph: Graph) -> Graph:
     for node in graph.nodes:
         if node.operation == "concatenate":
             given, axis = node.inputs, node.attributes["axis"]
-            for count in range(len(given) - 1, 1, -1):
-                if (given[:count], axis) in earlier:
-                    node = replace(node, inputs=(earlier[given[:count], axis], *given[count:]))
-                    break
+            known = next((k for k in range(len(given) - 1, 1, -1) if (given[:k], axis) in earlier), 0)
+            inputs = (earlier[given[:known], axis], *given[known:]) if known else given
+            nodes.append(replace(node, inputs=inputs))
             earlier[given, axis] = node.output
-        nodes.append(node)
+        else:
+            nodes.append(node)
     return graph.with_nodes(nodes)
 
 
