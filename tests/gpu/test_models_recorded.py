@@ -7,7 +7,7 @@ import pytest
 from test_models import RUNS, results
 
 import numconv as nc
-from numconv import models
+from numconv import models, nn
 from numconv.autograd import Tensor, no_grad
 
 pytestmark = [
@@ -48,3 +48,19 @@ def test_a_model_runs_forward(name, recorded):
 
 def test_every_model_is_among_them():
     assert set(models.names()) == set(RUNS)
+
+
+def test_a_frozen_resnet_launches_convolutions_and_little_else(monkeypatch):
+    """Activations, sums and norms are in the convolutions' stores."""
+    monkeypatch.setattr(toolkit, "need", lambda: None)
+    model = models.resnet18(num_classes=10).eval()
+    with launch.recorded() as found:
+        image = nc.cuda.to_device(np.zeros((1, 3, 64, 64), np.float32))
+        frozen = nn.freeze(model.to("cuda"), image)
+        packing = len(found)
+        frozen(image)
+        once = len(found)
+        frozen(image)
+    names = [f.kernel.name.partition("(")[0] for f in found[packing:]]
+    assert not {"flat", "strided", "normalise", "coefficients"} & set(names)
+    assert len(found) - once == once - packing  # a call copies inputs and outputs, whether it is the first or not
