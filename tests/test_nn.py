@@ -90,7 +90,7 @@ def test_a_name_moves_when_another_kind_is_assigned():
         (lambda m: m.get_submodule("first.deep"), AttributeError, "deep"),
         (lambda m: m.get_parameter("first.calls"), AttributeError, "parameter 'calls'"),
         (lambda m: m.train("yes"), ValueError, "mode"),
-        (lambda m: m.to("cuda"), ValueError, "device"),
+        (lambda m: m.to(device="tpu"), ValueError, "device"),
         (lambda m: m.to(np.int32), TypeError, "dtype"),
         (lambda m: m.register_forward_hook(3), TypeError, "hook"),
         (lambda m: m.load_state_dict([1]), TypeError, "state_dict"),

@@ -16,10 +16,10 @@ _orders = itertools.count()
 class Outline:
     """Stands for an input whose value no rule reads."""
 
-    __slots__ = ("dtype", "itemsize", "shape", "strides")
+    __slots__ = ("dtype", "shape", "strides")
 
     def __init__(self, data: Any) -> None:
-        self.shape, self.dtype, self.strides, self.itemsize = data.shape, data.dtype, data.strides, data.itemsize
+        self.shape, self.dtype, self.strides = data.shape, data.dtype, data.strides
 
     @property
     def ndim(self) -> int:

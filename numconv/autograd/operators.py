@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from numconv.ops import arrays
+from numconv.ops.device import on_gpu
 
 
 class Operators:
@@ -45,7 +46,7 @@ class Operators:
         return math.prod(self.data.shape)
 
     def numpy(self) -> Any:
-        """The elements as a NumPy array: a view, which is read-only where this requires grad."""
+        """The elements as a NumPy array: a view, which is read-only where this requires grad; of a GPU's, a copy."""
         return arrays.to_numpy(self.data, readonly=self.requires_grad)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
@@ -53,6 +54,8 @@ class Operators:
             raise TypeError(
                 "a Tensor that requires grad is no array: use numconv.autograd.functional, or its numpy() or detach()"
             )
+        if on_gpu(self.data):
+            raise TypeError("a Tensor on a GPU is no array of NumPy: its numpy() is a copy on the host")
         array = arrays.to_numpy(self.data)
         return array.astype(dtype or array.dtype, copy=bool(copy))
 

@@ -44,7 +44,6 @@ def by_definition(definition: Any) -> Any:
 
 def keeps_layout(run: Any) -> Any:
     """`run` on arrays of one shape, elementwise: the result lies in memory as the first does."""
-    run = by_device(run)
 
     def forward(x: Any, *others: Any, **options: Any) -> Any:
         spatial = x.ndim - 2
@@ -119,10 +118,8 @@ for _name, _second in _SECOND.items():
         _name, keeps_layout(getattr(activation, _name)), activation_rule(_name, _reads_output),
         reads=((OUTPUT if _reads_output else 0,),),
     )  # fmt: skip
-    operation(
-        f"{_name}_input", keeps_layout(getattr(activation_gradients, f"{_name}_input")), gradient_rule(_name, _second),
-        reads=((0, 1), (0,)),
-    )  # fmt: skip
+    _gradient = keeps_layout(by_device(getattr(activation_gradients, f"{_name}_input")))
+    operation(f"{_name}_input", _gradient, gradient_rule(_name, _second), reads=((0, 1), (0,)))
 
 
 # --- softmax
@@ -137,7 +134,7 @@ def _log_softmax_input(y, g, axis):
 
 
 for _name, _definition in {"softmax": _softmax_input, "log_softmax": _log_softmax_input}.items():
-    operation(_name, by_device(getattr(activation, _name)), activation_rule(_name, True), reads=((OUTPUT,),))
+    operation(_name, getattr(activation, _name), activation_rule(_name, True), reads=((OUTPUT,),))
     _forward = by_device(getattr(activation_gradients, f"{_name}_input"))
     operation(f"{_name}_input", _forward, by_definition(_definition))
 
@@ -153,5 +150,5 @@ def dropout_input_rule(grad, output, inputs, attributes, needs):
     return None, apply("dropout_input", inputs[0], grad, **attributes)
 
 
-operation("dropout", by_device(dropout.dropout_and_mask), dropout_rule, reads=())
-operation("dropout_input", keeps_layout(dropout.dropout_input), dropout_input_rule, reads=((), (0,)))
+operation("dropout", dropout.dropout_and_mask, dropout_rule, reads=())
+operation("dropout_input", keeps_layout(by_device(dropout.dropout_input)), dropout_input_rule, reads=((), (0,)))

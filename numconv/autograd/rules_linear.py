@@ -6,7 +6,6 @@ from numconv.autograd.operations import operation
 from numconv.autograd.rules_arrays import summed_to
 from numconv.autograd.tape import apply
 from numconv.ops import channels, linear
-from numconv.ops.device import by_device
 
 
 def linear_rule(grad, output, inputs, attributes, needs):
@@ -34,9 +33,9 @@ def linear_weight_rule(grad, output, inputs, attributes, needs):
     )
 
 
-operation("linear", by_device(linear.linear), linear_rule, reads=((1,), (0,)))
-operation("linear_input", by_device(linear.linear_input), linear_input_rule, reads=((1,), (0,)))
-operation("linear_weight", by_device(linear.linear_weight), linear_weight_rule, reads=((1,), (0,)))
+operation("linear", linear.linear, linear_rule, reads=((1,), (0,)))
+operation("linear_input", linear.linear_input, linear_input_rule, reads=((1,), (0,)))
+operation("linear_weight", linear.linear_weight, linear_weight_rule, reads=((1,), (0,)))
 
 
 def channel_sum_rule(grad, output, inputs, attributes, needs):

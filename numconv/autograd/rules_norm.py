@@ -35,7 +35,6 @@ def _last(data_format: str | None, ndim: int) -> bool:
 
 def _in_memory(run: Any) -> Any:
     """`run(x, *others, data_format, ...)` that keeps the layout in memory of its result, or of the first of them."""
-    run = by_device(run)
 
     def forward(x: Any, *others: Any, data_format: Any, **options: Any) -> Any:
         spatial = x.ndim - 2
@@ -123,8 +122,8 @@ operation(
     "batch_norm_add", _in_memory(batch_norm_forward), batch_norm_add_rule,
     reads=(_READ_ALL, (), (), _READ_ALL, _READ_ALL, (OUTPUT,)),
 )  # fmt: skip
-operation("batch_norm_gradients", _in_memory(batch_norm_backward), None)
-operation("batch_norm_parameter_gradients", _in_memory(batch_norm_parameters_backward), None)
+operation("batch_norm_gradients", _in_memory(by_device(batch_norm_backward)), None)
+operation("batch_norm_parameter_gradients", _in_memory(by_device(batch_norm_parameters_backward)), None)
 
 
 # --- group norm and layer norm
@@ -173,8 +172,8 @@ def layer_norm_backward(x: Any, grad: Any, weight: Any, *, normalized_shape: Any
 
 _READS = ((0, 1, 2),) * 3
 operation("group_norm", _in_memory(group_norm_forward), _either(_group_norm, "group_norm_gradients"), reads=_READS)
-operation("group_norm_gradients", _in_memory(group_norm_backward), None)
-operation("layer_norm", by_device(layer_norm_forward), _either(_layer_norm, "layer_norm_gradients"), reads=_READS)
+operation("group_norm_gradients", _in_memory(by_device(group_norm_backward)), None)
+operation("layer_norm", layer_norm_forward, _either(_layer_norm, "layer_norm_gradients"), reads=_READS)
 operation("layer_norm_gradients", by_device(layer_norm_backward), None)
 
 
@@ -201,4 +200,4 @@ def local_response_norm_rule(grad, output, inputs, attributes, needs):
 
 
 operation("local_response_norm", _in_memory(normalisation.local_response_norm), local_response_norm_rule, reads=((0,),))
-operation("local_response_norm_input", _in_memory(normalisation_gradients.local_response_norm_input), None)
+operation("local_response_norm_input", _in_memory(by_device(normalisation_gradients.local_response_norm_input)), None)

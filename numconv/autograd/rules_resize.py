@@ -14,7 +14,6 @@ from numconv.problem import LAST
 
 def _padding(run: Any) -> Any:
     """`pad` or its gradient, laid out in memory as what is given."""
-    run = by_device(run)
 
     def forward(x: Any, *, pad: Any, **options: Any) -> Any:
         spatial = x.ndim - 2
@@ -42,12 +41,11 @@ def pad_input_rule(grad, output, inputs, attributes, needs):
 
 
 operation("pad", _padding(resampling.pad), pad_rule, reads=())
-operation("pad_input", _padding(pad_backward), pad_input_rule, reads=())
+operation("pad_input", _padding(by_device(pad_backward)), pad_input_rule, reads=())
 
 
 def _interpolation(run: Any) -> Any:
     """`interpolate` or its gradient, laid out in memory as what is given."""
-    run = by_device(run)
 
     def forward(x: Any, *, data_format: Any, **options: Any) -> Any:
         spatial = x.ndim - 2
@@ -73,4 +71,4 @@ def interpolate_input_rule(grad, output, inputs, attributes, needs):
 
 
 operation("interpolate", _interpolation(resampling.interpolate), interpolate_rule, reads=())
-operation("interpolate_input", _interpolation(interpolate_backward), interpolate_input_rule, reads=())
+operation("interpolate_input", _interpolation(by_device(interpolate_backward)), interpolate_input_rule, reads=())

@@ -82,6 +82,21 @@ class Frame:
         return [np.array(out, order="C") for out in self.outputs]
 
 
+def batch_of(graph: Graph, arrays: Sequence[Any]) -> int:
+    """The batch size of inputs, or an error where they are not the graph's."""
+    if len(arrays) != len(graph.inputs):
+        raise TypeError(f"expected {len(graph.inputs)} inputs, got {len(arrays)}")
+    n = None
+    for i, (name, array) in enumerate(zip(graph.inputs, arrays)):
+        if array.dtype != graph.dtypes[name]:
+            raise TypeError(f"input {i} must have dtype {graph.dtypes[name]}, got {array.dtype}")
+        n = array.shape[0] if n is None and array.ndim else n
+        if tuple(array.shape) != sized(graph.shapes[name], n or 0):
+            expected = ("any" if i == 0 else n, *graph.shapes[name][1:])
+            raise ValueError(f"input {i} must have shape {expected}, got {tuple(array.shape)}")
+    return n or 0
+
+
 def _chained(steps: Sequence[Step]) -> list[Step]:
     """Steps that have run, those that do nothing but launch kernels joined to programs. They share their workspace."""
     workspace = np.empty(0, np.uint8)
@@ -158,7 +173,10 @@ class Executor:
         TypeError, ValueError
             If their number, a dtype or a shape is not the graph's.
         """
-        n = self._checked(arrays)
+        for i, array in enumerate(arrays):
+            if not isinstance(array, np.ndarray):
+                raise TypeError(f"input {i} must be a numpy.ndarray, got {type(array).__name__}")
+        n = batch_of(self.graph, arrays)
         idle = self._frames(n)
         try:
             frame = idle.pop()
@@ -178,23 +196,6 @@ class Executor:
                     self._idle = {}
                 idle = self._idle.setdefault(key, [])
         return idle
-
-    def _checked(self, arrays: Sequence[Any]) -> int:
-        """The batch size."""
-        graph = self.graph
-        if len(arrays) != len(graph.inputs):
-            raise TypeError(f"expected {len(graph.inputs)} inputs, got {len(arrays)}")
-        n = None
-        for i, (name, array) in enumerate(zip(graph.inputs, arrays)):
-            if not isinstance(array, np.ndarray):
-                raise TypeError(f"input {i} must be a numpy.ndarray, got {type(array).__name__}")
-            if array.dtype != graph.dtypes[name]:
-                raise TypeError(f"input {i} must have dtype {graph.dtypes[name]}, got {array.dtype}")
-            n = array.shape[0] if n is None and array.ndim else n
-            if array.shape != sized(graph.shapes[name], n or 0):
-                expected = ("any" if i == 0 else n, *graph.shapes[name][1:])
-                raise ValueError(f"input {i} must have shape {expected}, got {array.shape}")
-        return n or 0
 
     def describe(self, n: int = 1, rounds: int = 5) -> str:
         """A line an operation: what it is, its result's shape, the algorithm, its time for a batch of `n`.

@@ -91,15 +91,16 @@ class Module(Tree):
             _state.zero_grad(parameter, set_to_none)
 
     def to(self, *wanted: Any, device: Any = None, dtype: Any = None) -> Module:
-        """Convert parameters and buffers of a float dtype to another one, in place.
+        """Convert parameters and buffers of a float dtype to another one, or move them to a device, in place.
 
         Parameters
         ----------
         *wanted : dtype or str
             A dtype, or a device's name.
         device : str, optional
-            "cpu" is the one there is.
+            "cpu", or "cuda", the current GPU.
         dtype : dtype, optional
+            Of parameters and buffers of a float dtype.
 
         Returns
         -------
@@ -112,17 +113,30 @@ class Module(Tree):
             For another device.
         TypeError
             For a dtype that is no float.
+        numconv.cuda.MissingPart
+            If there is no GPU, or a part of what it needs is missing, which the message names.
         """
         for value in wanted:
             if isinstance(value, str) and value.partition(":")[0] in ("cpu", "cuda"):
                 device = value
             else:
                 dtype = value
-        if device not in (None, "cpu"):
-            raise ValueError(f"device must be 'cpu', got {device!r}")
+        if device not in (None, "cpu", "cuda"):
+            raise ValueError(f"device must be 'cpu' or 'cuda', got {device!r}")
+        members = [*self.parameters(), *self.buffers()]
         if dtype is not None:
-            _state.convert([*self.parameters(), *self.buffers()], np.dtype(dtype))
+            _state.convert(members, np.dtype(dtype))
+        if device is not None:
+            _state.move(members, device)
         return self
+
+    def cuda(self) -> Module:
+        """To the current GPU."""
+        return self.to("cuda")
+
+    def cpu(self) -> Module:
+        """To the CPU."""
+        return self.to("cpu")
 
     def float(self) -> Module:
         """To float32."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from numconv import cuda
 from numconv.autograd.tape import Tensor
 from numconv.nn._files import match
-from numconv.ops import arrays
+from numconv.ops import arrays, device
 from numconv.problem import HALF
 
 
@@ -58,7 +60,8 @@ def load(module: Any, state_dict: Mapping[str, Any], strict: bool) -> Incompatib
 
 
 def _array(name: str, value: Any) -> np.ndarray:
-    array = np.asarray(value.data if isinstance(value, Tensor) else value)
+    value = value.data if isinstance(value, Tensor) else value
+    array = arrays.to_numpy(value) if device.on_gpu(value) else np.asarray(value)
     if array.dtype.kind not in "biufcV":
         raise TypeError(f"state_dict must hold arrays of numbers, got {type(value).__name__} for {name!r}")
     return array
@@ -79,6 +82,33 @@ def convert(members: Iterable[Tensor], dtype: np.dtype) -> None:
             if part is not None and _is_float(part.dtype):
                 part.data = arrays.astype(part.data, dtype=dtype)
                 part.bump()
+
+
+def move(members: Iterable[Tensor], where: str) -> None:
+    """Copy those that are elsewhere to the CPU, or to the current GPU, with their gradients."""
+    if where == "cuda":
+        cuda.toolkit.need()
+    for tensor in members:
+        for part in (tensor, tensor.grad):
+            if part is not None and device.on_gpu(part.data) != (where == "cuda"):
+                part.data = cuda.to_device(part.data) if where == "cuda" else arrays.to_numpy(part.data)
+                part.bump()
+
+
+def on_gpu(module: Any) -> bool:
+    """Whether a parameter or buffer is on a GPU."""
+    return any(device.on_gpu(tensor.data) for tensor in (*module.parameters(), *module.buffers()))
+
+
+def on_host(module: Any) -> Any:
+    """A copy of a module with its tensors on the host."""
+    memo = {}
+    for tensor in (*module.parameters(), *module.buffers()):
+        twin = copy.copy(tensor)
+        twin.grad = None
+        twin.data = arrays.to_numpy(tensor.data) if device.on_gpu(tensor.data) else tensor.data
+        memo[id(tensor)] = twin
+    return copy.deepcopy(module, memo)
 
 
 def _is_float(dtype: np.dtype) -> bool:

@@ -11,6 +11,7 @@ import numpy as np
 from numconv.algorithm import kernels
 from numconv.kernels.cpu.memory import empty
 from numconv.ops.bell import normal_distribution
+from numconv.ops.device import by_device
 from numconv.ops.elementwise import NATIVE, blockwise, real, straight
 from numconv.problem import ACTIVATIONS, integer, parse_activation
 
@@ -136,6 +137,7 @@ def apply(y: np.ndarray, activation: Any, out: np.ndarray | None = None) -> np.n
     return out
 
 
+@by_device
 def relu(x: Any) -> np.ndarray:
     """max(x, 0), elementwise.
 
@@ -157,21 +159,25 @@ def relu(x: Any) -> np.ndarray:
     return _named("relu", x)
 
 
+@by_device
 def relu6(x: Any) -> np.ndarray:
     """min(max(x, 0), 6), elementwise; dtypes as in `relu`."""
     return _named("relu6", x)
 
 
+@by_device
 def leaky_relu(x: Any, negative_slope: float = 0.01) -> np.ndarray:
     """x where x > 0, else negative_slope x; integers give float64, other dtypes as in `relu`."""
     return _named("leaky_relu", x, float(negative_slope))
 
 
+@by_device
 def elu(x: Any, alpha: float = 1.0) -> np.ndarray:
     """x where x > 0, else alpha (exp(x) - 1) (Clevert, Unterthiner and Hochreiter 2016); dtypes as in `leaky_relu`."""
     return _named("elu", x, float(alpha))
 
 
+@by_device
 def gelu(x: Any, approximate: str = "none") -> np.ndarray:
     """x times the normal distribution function at x (Hendrycks and Gimpel 2016).
 
@@ -198,26 +204,31 @@ def gelu(x: Any, approximate: str = "none") -> np.ndarray:
     return _named("gelu", x) if approximate == "none" else _evaluate(_gelu_tanh, x)
 
 
+@by_device
 def sigmoid(x: Any) -> np.ndarray:
     """1 / (1 + exp(-x)), elementwise; dtypes as in `leaky_relu`."""
     return _named("sigmoid", x)
 
 
+@by_device
 def tanh(x: Any) -> np.ndarray:
     """The hyperbolic tangent, elementwise; dtypes as in `leaky_relu`."""
     return _named("tanh", x)
 
 
+@by_device
 def silu(x: Any) -> np.ndarray:
     """x sigmoid(x), elementwise, also called swish; dtypes as in `leaky_relu`."""
     return _named("silu", x)
 
 
+@by_device
 def hardswish(x: Any) -> np.ndarray:
     """x min(max(x + 3, 0), 6) / 6 (Howard et al. 2019), elementwise; dtypes as in `leaky_relu`."""
     return _named("hardswish", x)
 
 
+@by_device
 def softmax(x: Any, axis: int = -1, *, dim: int | None = None, dtype: Any = None) -> np.ndarray:
     """exp(x) / sum(exp(x)) along one axis, with the largest entry subtracted first.
 
@@ -250,6 +261,7 @@ def softmax(x: Any, axis: int = -1, *, dim: int | None = None, dtype: Any = None
         return np.divide(z, total.astype(z.dtype), out=z).astype(result, copy=False)
 
 
+@by_device
 def log_softmax(x: Any, axis: int = -1, *, dim: int | None = None, dtype: Any = None) -> np.ndarray:
     """The logarithm of `softmax`, exact where that underflows; arguments as there."""
     z, axes, result = _shifted(x, axis, dim, dtype)

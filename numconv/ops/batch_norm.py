@@ -14,9 +14,11 @@ import numpy as np
 from numconv.algorithm import kernels
 from numconv.kernels.cpu.memory import empty
 from numconv.ops import activation as activations
+from numconv.ops.device import by_device
 from numconv.ops.elementwise import alike, channels_last, parameter, real, straight
 
 
+@by_device
 def batch_norm(
     x: Any,
     running_mean: Any,
@@ -70,6 +72,7 @@ def batch_norm(
     )[0]  # fmt: skip
 
 
+@by_device
 def batch_norm_statistics(
     x: Any,
     weight: Any,

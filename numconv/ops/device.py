@@ -58,6 +58,11 @@ def by_device(function: F) -> F:
                 entries = _entries(operand)
                 if entries is not None:
                     return entries[name](*operands, **options)
+        for option in options.values():
+            if type(option) not in _host:
+                entries = _entries(option)
+                if entries is not None:
+                    return entries[name](*operands, **options)
         result = function(*operands, **options)
         return np.asarray(result) if isinstance(result, np.generic) else result
 

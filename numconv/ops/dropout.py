@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from numconv.ops.device import by_device
 from numconv.ops.elementwise import real
 
 
+@by_device
 def dropout(x: Any, p: float = 0.5, training: bool = True, *, rng: np.random.Generator | None = None) -> np.ndarray:
     """Zero each element with probability `p` and scale the others by 1 / (1 - p) (Srivastava et al. 2014).
 
@@ -42,6 +44,7 @@ def dropout(x: Any, p: float = 0.5, training: bool = True, *, rng: np.random.Gen
     return x.astype(result, order="C")
 
 
+@by_device
 def dropout_and_mask(x: Any, *, p: float, rng: np.random.Generator | None = None) -> tuple[np.ndarray, np.ndarray]:
     """(what `dropout` returns in training, which elements it kept)."""
     x, _, result = real("x", x)

@@ -12,6 +12,7 @@ from typing import Any, SupportsFloat, SupportsIndex
 
 import numpy as np
 
+from numconv.ops.device import by_device
 from numconv.ops.elementwise import channels_last, movable, real
 from numconv.ops.taps import any_taps, nearest_tap, transposed, weighted_taps, windows
 from numconv.problem import integer, per_axis
@@ -20,6 +21,7 @@ _AXES = {"linear": 1, "bilinear": 2, "bicubic": 2, "trilinear": 3}
 _MODES = ("nearest", "nearest-exact", "area", *_AXES)
 
 
+@by_device
 def interpolate(
     x: Any,
     size: Any = None,
@@ -71,13 +73,15 @@ def interpolate(
     -----
     Where a weight is 0 the element is still multiplied: NaN and infinities spread to all taps.
     """
-    nearest = _check_mode(mode)
+    nearest = check_mode(mode)
     if nearest:
         x = movable("x", x)
         work = result = x.dtype
     else:
         x, work, result = real("x", x)
-    plan = _plan("x", x.shape, size, scale_factor, mode, align_corners, recompute_scale_factor, antialias, data_format)
+    plan = plan_axes(
+        "x", x.shape, size, scale_factor, mode, align_corners, recompute_scale_factor, antialias, data_format
+    )
 
     double = work == np.float64
     y = x.astype(work, copy=False)
@@ -92,6 +96,7 @@ def interpolate(
         return y.astype(result, order="C", copy=np.may_share_memory(x, y))
 
 
+@by_device
 def interpolate_input(
     input_size: Any,
     grad_output: Any,
@@ -126,10 +131,10 @@ def interpolate_input(
     TypeError
         For bool and complex `grad_output`.
     """
-    _check_mode(mode)
+    check_mode(mode)
     grad, work, result = real("grad_output", grad_output)
     shape = tuple(integer("input_size", n, 0) for n in input_size)
-    plan = _plan(
+    plan = plan_axes(
         "input_size", shape, size, scale_factor, mode, align_corners, recompute_scale_factor, antialias, data_format
     )
     given = list(shape)
@@ -146,14 +151,14 @@ def interpolate_input(
         return y.astype(result, order="C", copy=np.may_share_memory(grad, y))
 
 
-def _check_mode(mode: str) -> bool:
+def check_mode(mode: str) -> bool:
     """Whether a mode is one of the nearest."""
     if mode not in _MODES:
         raise ValueError(f"mode must be one of {_MODES}, got {mode!r}")
     return mode.startswith("nearest")
 
 
-def _plan(
+def plan_axes(
     name: str, shape: tuple[int, ...], size: Any, scale_factor: Any, mode: str, align_corners: bool | None,
     recompute_scale_factor: bool | None, antialias: bool, data_format: str | None,
 ) -> list[tuple[int, int, float | None, int]]:  # fmt: skip

@@ -5,6 +5,9 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+import numpy as np
+
+from numconv.ops.indexing import permute
 from numconv.problem import FIRST
 
 
@@ -13,8 +16,8 @@ def channels_last(x: Any, ndim: int) -> bool:
 
     Of one channel, and of one pixel, the strides tell how the array was made.
     """
-    channel = x.ndim - ndim - 1
-    return x.strides[channel] == x.itemsize and x.strides[-1] >= x.shape[channel] * x.itemsize and ndim > 0
+    channel, size = x.ndim - ndim - 1, x.dtype.itemsize
+    return x.strides[channel] == size and x.strides[-1] >= x.shape[channel] * size and ndim > 0
 
 
 def turns(x: Any, ndim: int, data_format: str | None) -> bool:
@@ -32,12 +35,16 @@ def _orders(ndim: int, spatial: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
 
 def counted_last(x: Any, ndim: int) -> Any:
     """A view of images (N, C, *spatial), or (C, *spatial), with the channels last; None stays None."""
-    return None if x is None else x.transpose(_orders(x.ndim, ndim)[0])
+    if x is None:
+        return None
+    axes = _orders(x.ndim, ndim)[0]
+    return x.transpose(axes) if type(x) is np.ndarray else permute(x, axes=axes)
 
 
 def counted_first(x: Any, ndim: int) -> Any:
     """A view of images (N, *spatial, C), or (*spatial, C), with the channels first."""
-    return x.transpose(_orders(x.ndim, ndim)[1])
+    axes = _orders(x.ndim, ndim)[1]
+    return x.transpose(axes) if type(x) is np.ndarray else permute(x, axes=axes)
 
 
 def shape_last(shape: tuple[int, ...], ndim: int) -> tuple[int, ...]:

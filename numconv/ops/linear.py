@@ -10,10 +10,12 @@ import numpy as np
 from numconv.algorithm import kernels
 from numconv.kernels.cpu.memory import empty
 from numconv.ops import activation as activations
+from numconv.ops.device import by_device
 from numconv.ops.elementwise import NATIVE, straight
 from numconv.problem import HALF, supported_dtype
 
 
+@by_device
 def linear(x: Any, weight: Any, bias: Any = None, activation: Any = None) -> np.ndarray:
     """`activation(x @ weight.T + bias)` over the last axis of `x`.
 
@@ -60,6 +62,7 @@ def linear(x: Any, weight: Any, bias: Any = None, activation: Any = None) -> np.
         return activations.apply(y, parsed, out=y).astype(dtype, copy=False)
 
 
+@by_device
 def linear_input(weight: Any, grad_output: Any) -> np.ndarray:
     """The gradient of `linear` with respect to its input: grad_output @ weight.
 
@@ -96,6 +99,7 @@ def linear_input(weight: Any, grad_output: Any) -> np.ndarray:
         )
 
 
+@by_device
 def linear_weight(x: Any, grad_output: Any) -> np.ndarray:
     """The gradient of `linear` with respect to its weight: grad_output.T @ x, over all samples.
 

@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from numconv.ops.device import by_device
 from numconv.ops.elementwise import channels_last, parameter, real
 from numconv.problem import integer, per_axis
 
 
+@by_device
 def group_norm(
     x: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5, *, data_format: str | None = None
 ) -> np.ndarray:
@@ -75,6 +77,7 @@ def group_shape(
     return ((n, area, *parts), (1, 3), parts) if last else ((n, *parts, area), (2, 3), (*parts, 1))
 
 
+@by_device
 def layer_norm(x: Any, normalized_shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> np.ndarray:
     """Normalise over the last axes (Ba, Kiros and Hinton 2016).
 
@@ -122,6 +125,7 @@ def layer_shape(shape: tuple[int, ...], normalized_shape: Any) -> tuple[int, ...
     return sizes
 
 
+@by_device
 def local_response_norm(
     x: Any, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0, *, data_format: str | None = None
 ) -> np.ndarray:

@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from numconv.ops.device import by_device
 from numconv.ops.elementwise import movable
 from numconv.problem import HALF, integer, per_axis
 
 _PAD_MODES = ("constant", "reflect", "replicate", "circular")
 
 
+@by_device
 def pad(x: Any, pad: Any, mode: str = "constant", value: float | None = 0) -> np.ndarray:
     """Put elements around an array, or take some away.
 

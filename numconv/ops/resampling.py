@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from numconv.ops.device import by_device
 from numconv.ops.elementwise import channels_last, movable
 from numconv.ops.interpolation import interpolate, interpolate_input
 from numconv.ops.padding import pad, pad_input, pad_pairs
@@ -199,6 +200,7 @@ def _window_counts(
     return counts
 
 
+@by_device
 def pixel_shuffle(x: Any, upscale_factor: int, *, data_format: str | None = None) -> np.ndarray:
     """Spread channels over space (Shi et al. 2016): y[c, r h + i, r w + j] = x[c r r + i r + j, h, w].
 
@@ -223,7 +225,7 @@ def pixel_shuffle(x: Any, upscale_factor: int, *, data_format: str | None = None
     """
     x = movable("x", x)
     r = integer("upscale_factor", upscale_factor, 1)
-    last, batch, (c, h, w) = _picture(x, data_format)
+    last, batch, (c, h, w) = picture(x, data_format)
     if c % (r * r):
         raise ValueError(f"x must have a multiple of upscale_factor**2 = {r * r} channels, got shape {x.shape}")
     c //= r * r
@@ -232,6 +234,7 @@ def pixel_shuffle(x: Any, upscale_factor: int, *, data_format: str | None = None
     return _rearranged(x, batch, parts, (0, 3, 1, 4, 2), shape)
 
 
+@by_device
 def pixel_unshuffle(x: Any, downscale_factor: int, *, data_format: str | None = None) -> np.ndarray:
     """Gather r by r pixels into channels, the inverse of `pixel_shuffle`.
 
@@ -256,7 +259,7 @@ def pixel_unshuffle(x: Any, downscale_factor: int, *, data_format: str | None = 
     """
     x = movable("x", x)
     r = integer("downscale_factor", downscale_factor, 1)
-    last, batch, (c, h, w) = _picture(x, data_format)
+    last, batch, (c, h, w) = picture(x, data_format)
     if h % r or w % r:
         raise ValueError(f"x must have height and width that downscale_factor {r} divides, got shape {x.shape}")
     h, w = h // r, w // r
@@ -265,6 +268,7 @@ def pixel_unshuffle(x: Any, downscale_factor: int, *, data_format: str | None = 
     return _rearranged(x, batch, parts, (0, 2, 4, 1, 3), shape)
 
 
+@by_device
 def channel_shuffle(x: Any, groups: int, *, data_format: str | None = None) -> np.ndarray:
     """Interleave the channels of several groups (Zhang et al. 2018): channel c of group g becomes c groups + g.
 
@@ -298,7 +302,7 @@ def channel_shuffle(x: Any, groups: int, *, data_format: str | None = None) -> n
     return np.array(x.reshape(parts).swapaxes(axis, axis + 1), order="C").reshape(x.shape)
 
 
-def _picture(x: np.ndarray, data_format: str | None) -> tuple[bool, tuple[int, ...], tuple[int, ...]]:
+def picture(x: np.ndarray, data_format: str | None) -> tuple[bool, tuple[int, ...], tuple[int, ...]]:
     """(channels last?, leading axes, (channels, height, width)) of a picture's shape."""
     if x.ndim < 3:
         raise ValueError(f"x must have at least 3 axes, got shape {x.shape}")

@@ -39,4 +39,4 @@ def launches(operation, x_shape, weight_shape, dtype="float32", layout="first", 
 
 def memory_like(shape, dtype):
     """An array that stands for one on a GPU."""
-    return memory.FakeCUDAArray(np.empty(shape, dtype))
+    return memory.SimulatedArray(np.empty(shape, dtype))

@@ -53,6 +53,7 @@ simulated = toolkit.simulated()
 # What kernels run on: 0 is the default stream.
 stream: ContextVar[Any] = ContextVar("numconv_stream", default=0)
 _launches: ContextVar[list[Launch] | None] = ContextVar("numconv_launches", default=None)
+_listener: ContextVar[Callable[..., None] | None] = ContextVar("numconv_listener", default=None)
 
 
 class Launch(NamedTuple):
@@ -78,6 +79,16 @@ def recorded() -> Iterator[list[Launch]]:
 def recording() -> bool:
     """Whether launches are noted and not done."""
     return _launches.get() is not None
+
+
+@contextlib.contextmanager
+def heard(listener: Callable[..., None]) -> Iterator[None]:
+    """Call `listener(kernel, grid, block, *arguments)` after each launch of the block."""
+    token = _listener.set(listener)
+    try:
+        yield
+    finally:
+        _listener.reset(token)
 
 
 @contextlib.contextmanager
@@ -126,6 +137,9 @@ class Kernel:
             simulate(self.body, grid, block, arguments)
         else:
             self._configured(grid, block, stream.get())(*arguments)
+        listener = _listener.get()
+        if listener is not None:
+            listener(self, grid, block, *arguments)
 
     def _configured(self, grid: Any, block: Any, on_stream: Any) -> Any:
         """Numba's launcher for these. It warns of every grid below 128 blocks, which small problems have."""

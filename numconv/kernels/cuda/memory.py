@@ -18,6 +18,7 @@ from numba.cuda.simulator.cudadrv.devicearray import FakeCUDAArray
 
 from numconv.kernels.cuda import launch, pool
 from numconv.kernels.cuda import transpose as transpose_kernel
+from numconv.kernels.cuda.simulated import SimulatedArray
 
 Shape = tuple[int, ...]
 HALF = ("float16", "bfloat16")
@@ -35,15 +36,34 @@ def array_type() -> Any:
     return DeviceNDArray
 
 
+def place() -> Any:
+    """Where arrays are made now: tells devices and streams apart, and what stands in for them."""
+    if launch.simulated or launch.recording():
+        return launch.recording()
+    return cuda.current_context().device.id, int(launch.stream.get())
+
+
+def unowned(x: Any) -> Any:
+    """The array without its hold on the memory, which goes back to its pool when the array itself is gone."""
+    if isinstance(x, FakeCUDAArray):
+        return x
+    from numba.cuda.cudadrv import driver
+
+    pointer = driver.MemoryPointer(x.gpu_data.context, driver.binding.CUdeviceptr(address(x)), x.gpu_data.size)
+    return array_type()(x.shape, x.strides, x.dtype, gpu_data=pointer)
+
+
 def wrap(value: Any) -> Any:
     """An array of any library that speaks `__cuda_array_interface__`, as a device array of the same memory."""
-    return value if isinstance(value, (array_type(), FakeCUDAArray)) else cuda.as_cuda_array(value, sync=False)
+    if isinstance(value, FakeCUDAArray):
+        return value if isinstance(value, SimulatedArray) else SimulatedArray(value._ary)
+    return value if isinstance(value, array_type()) else cuda.as_cuda_array(value, sync=False)
 
 
 def empty(shape: Shape, dtype: Any) -> Any:
     """An uninitialised, contiguous array, allocated on the current stream."""
     if launch.simulated or launch.recording():
-        return FakeCUDAArray(_poisoned(shape, np.dtype(dtype)))
+        return SimulatedArray(_poisoned(shape, np.dtype(dtype)))
     dtype = np.dtype(dtype)
     strides, size = contiguous_strides(shape, dtype.itemsize), math.prod(shape) * dtype.itemsize
     on = launch.stream.get()  # what is done with the array follows on its stream
@@ -61,7 +81,7 @@ def to_device(array: np.ndarray) -> Any:
     """A copy of a host array, contiguous, on the current stream."""
     array = np.array(array, order="C", copy=True)
     if launch.simulated or launch.recording():
-        return FakeCUDAArray(array)
+        return SimulatedArray(array)
     out = empty(array.shape, array.dtype)
     if array.size:
         flat(out).copy_to_device(array.reshape(-1).view(flat(out).dtype), stream=launch.stream.get())
@@ -106,6 +126,14 @@ def part(x: Any, axis: int, start: int, stop: int) -> Any:
     return _view(x, shape, x.strides, x.dtype, start * x.strides[axis])
 
 
+def indexed(x: Any, parts: tuple[Any, ...]) -> Any:
+    """The view of an index of integers, slices, None and `...`: NumPy reckons, on strides that lie over no elements."""
+    base = np.empty(1, x.dtype)
+    view = np.lib.stride_tricks.as_strided(base, x.shape, x.strides)[parts if ... in parts else (*parts, ...)]
+    offset = view.__array_interface__["data"][0] - base.__array_interface__["data"][0]
+    return _view(x, view.shape, view.strides, x.dtype, offset if view.size else 0)
+
+
 def broadcast_to(x: Any, shape: Shape) -> Any:
     """A view of another shape, by NumPy's rules."""
     missing = len(shape) - x.ndim
@@ -128,10 +156,10 @@ def _view(x: Any, shape: Shape, strides: Shape, dtype: Any, offset: int = 0) -> 
     if isinstance(x, FakeCUDAArray):
         base = x._ary if x.ndim else x._ary.reshape(1)
         if not math.prod(shape):
-            return FakeCUDAArray(np.empty(shape, dtype))
+            return SimulatedArray(np.empty(shape, dtype))
         moved = np.lib.stride_tricks.as_strided(base.view(np.uint8), (1,), (1,)) if base.ndim == 0 else base
         window = _window(moved, offset, dtype)
-        return FakeCUDAArray(np.lib.stride_tricks.as_strided(window, shape, strides))
+        return SimulatedArray(np.lib.stride_tricks.as_strided(window, shape, strides))
     kind = array_type()
     if not math.prod(shape):
         return kind(shape, strides, dtype, x.stream)
@@ -187,18 +215,19 @@ def overlap(a: Any, b: Any) -> bool:
 
 
 def _span(x: Any) -> tuple[int, int]:
-    address = _address(x)
+    start = address(x)
     low = sum((n - 1) * s for n, s in zip(x.shape, x.strides) if s < 0)
     high = sum((n - 1) * s for n, s in zip(x.shape, x.strides) if s > 0)
-    return address + low, address + high + x.dtype.itemsize
+    return start + low, start + high + x.dtype.itemsize
 
 
 def aligned(x: Any, size: int = 16) -> bool:
     """Whether the first element lies at a multiple of `size` bytes, as accesses of that width need."""
-    return _address(x) % size == 0
+    return address(x) % size == 0
 
 
-def _address(x: Any) -> int:
+def address(x: Any) -> int:
+    """Where the first element lies."""
     if isinstance(x, FakeCUDAArray):
         return x._ary.__array_interface__["data"][0]
     return x.gpu_data.device_pointer_value or 0
@@ -216,16 +245,16 @@ def copy_into(out: Any, x: Any) -> None:
     if not out.size:
         return
     size = x.dtype.itemsize
-    shape, x_strides, out_strides = _merged(
+    shape, x_strides, out_strides = merged(
         x.shape, tuple(s // size for s in x.strides), tuple(s // size for s in out.strides)
     )
     batch = transpose_kernel.matrices(list(zip(shape, x_strides, out_strides))) if x.dtype.kind != "c" else None
     if batch is not None:
-        transpose_kernel.run(*batch, _reach(x, 0), _reach(out, 0))
+        transpose_kernel.run(*batch, reach(x, 0), reach(out, 0))
         return
     x_low, out_low = _lowest(shape, x_strides), _lowest(shape, out_strides)
     given = _strided_copy(shape, x_strides, out_strides, -x_low, -out_low)
-    given(launch.blocks(out.size, _THREADS), _THREADS, _reach(x, x_low), _reach(out, out_low))
+    given(launch.blocks(out.size, _THREADS), _THREADS, reach(x, x_low), reach(out, out_low))
 
 
 def _lowest(shape: Shape, strides: Shape) -> int:
@@ -233,14 +262,14 @@ def _lowest(shape: Shape, strides: Shape) -> int:
     return sum((n - 1) * s for n, s in zip(shape, strides) if s < 0)
 
 
-def _reach(x: Any, low: int) -> Any:
+def reach(x: Any, low: int) -> Any:
     """A flat window over all that an array with strides touches, from its lowest element on."""
     dtype = _BITS if x.dtype.name in HALF else x.dtype
     high = sum((n - 1) * s for n, s in zip(x.shape, x.strides) if s > 0) // dtype.itemsize
     return _view(x, (high - low + 1,), (dtype.itemsize,), dtype, low * dtype.itemsize)
 
 
-def _merged(shape: Shape, *strides: Shape) -> tuple[Shape, ...]:
+def merged(shape: Shape, *strides: Shape) -> tuple[Shape, ...]:
     """Shape and strides with neighbouring axes joined where all arrays allow it."""
     axes = [axis for axis in zip(shape, *strides) if axis[0] != 1] or [(1, *(0 for _ in strides))]
     joined = [axes[0]]
@@ -268,6 +297,6 @@ def _strided_copy(shape: Shape, x_strides: Shape, out_strides: Shape, x_start: i
                 rest = index(rest // index(shape[axis]))
                 source += here * x_strides[axis]
                 target += here * out_strides[axis]
-            out[target] = x[source]
+            out[uint64(target)] = x[uint64(source)]
 
     return body

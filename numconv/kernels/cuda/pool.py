@@ -7,8 +7,12 @@ kept until that stream is done with it, as with PyTorch's allocator.)
 
 from __future__ import annotations
 
+import contextlib
+import math
 import threading
 from collections import defaultdict
+from collections.abc import Iterator
+from contextvars import ContextVar
 from functools import partial
 from typing import Any
 
@@ -49,7 +53,7 @@ class Pool:
             self.drop()
             return key, context.memalloc(key[2])
 
-    def give_back(self, key: Key, piece: Any, most: int) -> None:
+    def give_back(self, key: Key, piece: Any, most: float) -> None:
         """Return what was borrowed; where more than `most` bytes would lie idle, it goes back to the driver."""
         with self._lock:
             if self.idle_bytes + key[2] <= most:
@@ -63,15 +67,51 @@ class Pool:
             self.idle_bytes = 0
 
 
-pool = Pool()
+class PrivatePool(Pool):
+    """A pool of one user, which may keep addresses of it: nothing goes back to the driver while it lives."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._spans: list[tuple[int, int]] = []
+
+    def borrow(self, context: Any, stream: int, size: int) -> tuple[Key, Any]:
+        key, piece = super().borrow(context, stream, size)
+        span = int(piece.device_pointer), int(piece.device_pointer) + key[2]
+        if span not in self._spans:
+            self._spans.append(span)
+        return key, piece
+
+    def give_back(self, key: Key, piece: Any, most: float) -> None:
+        super().give_back(key, piece, math.inf)
+
+    def drop(self) -> None:
+        """Keep everything: addresses are known elsewhere."""
+
+    def holds(self, address: int) -> bool:
+        """Whether an address lies in a piece of the pool."""
+        return any(start <= address < stop for start, stop in self._spans)
+
+
+shared = Pool()
+_lending: ContextVar[Pool] = ContextVar("numconv_pool", default=shared)
+
+
+@contextlib.contextmanager
+def lending(pool: Pool) -> Iterator[None]:
+    """Lend from this pool within the block."""
+    token = _lending.set(pool)
+    try:
+        yield
+    finally:
+        _lending.reset(token)
 
 
 def lend(size: int, stream: int) -> Any:
-    """Memory of Numba for an array on a stream of the current device, from the pool and back to it."""
+    """Memory of Numba for an array on a stream of the current device, from a pool and back to it."""
     from numba import cuda
     from numba.cuda.cudadrv.driver import MemoryPointer
 
-    context = cuda.current_context()
+    context, pool = cuda.current_context(), _lending.get()
     key, piece = pool.borrow(context, stream, size)
     most = context.get_memory_info().total // SHARE if key[2] > COARSE else 1 << 62
     back = partial(pool.give_back, key, piece, most)

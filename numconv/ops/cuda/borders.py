@@ -34,6 +34,14 @@ def taking(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
+def taken(value: Any) -> Any:
+    """An array of any library as one of Numba's, of the same memory."""
+    if launch.simulated or launch.recording():
+        return memory.wrap(value)
+    with _place(value):
+        return _inside(value)
+
+
 def check_together(**arrays: Any) -> None:
     """An error where some arrays are on the host and others on a GPU, or on several GPUs.
 

@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from numconv.ops.cuda import arrays, elementwise, layers
+from numconv.ops.cuda.borders import taking
+
 
 class _Table(dict[str, Callable[..., Any]]):
     def __missing__(self, name: str) -> Callable[..., Any]:
         raise TypeError(f"{name} runs on the CPU only, and got an array on a GPU: copy it to the host first")
 
 
-TABLE = _Table()
+TABLE = _Table({name: taking(f) for module in (arrays, elementwise, layers) for name, f in module.ENTRIES.items()})
+# What gives no array, or is to give one of Numba's.
+TABLE |= {"asarray": arrays.asarray}

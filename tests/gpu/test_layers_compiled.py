@@ -1,0 +1,83 @@
+"""What elementwise functions, norms, reductions and softmax compile to."""
+
+import numpy as np
+import pytest
+from gpu.assembly import ARCHITECTURES, assembled
+from gpu.compiled import memory_like
+
+import numconv as nc
+
+pytestmark = pytest.mark.ptx
+pytest.importorskip("numba_cuda", reason="pip install 'numconv[cuda]'")
+
+from numconv.kernels.cuda import launch  # noqa: E402
+from numconv.ops import arrays, indexing  # noqa: E402
+
+IMAGE = (2, 16, 8, 8)
+
+
+def array(shape=IMAGE, dtype="float32"):
+    if dtype == "bfloat16":
+        import ml_dtypes
+
+        dtype = ml_dtypes.bfloat16
+    return memory_like(shape, np.dtype(dtype))
+
+
+def normed(data_format=None, shape=IMAGE, dtype="float32", **options):
+    vectors = [array(16, dtype) for _ in range(4)]
+    return nc.batch_norm(array(shape, dtype), *vectors, data_format=data_format, **options)
+
+
+# What is called, and whether it is to go by 128-bit accesses.
+CALLS = {
+    "add": (lambda: arrays.add(array(), array()), True),
+    "add a number": (lambda: arrays.add(array(), 2.5), True),
+    "add a vector": (lambda: arrays.add(array(), array((16, 1, 1))), False),
+    "divide": (lambda: arrays.div(array(), array()), True),
+    "compare": (lambda: arrays.compare(array(), 0.0, relation="less"), False),
+    "fill": (lambda: arrays.zeros(array()), True),
+    "relu": (lambda: nc.relu(array()), True),
+    "gelu": (lambda: nc.gelu(array()), True),
+    "silu": (lambda: nc.silu(array()), True),
+    "relu of bfloat16": (lambda: nc.relu(array(dtype="bfloat16")), False),
+    "gelu of float16": (lambda: nc.gelu(array(dtype="float16")), False),
+    "concatenate": (lambda: indexing.concatenate(array(), array(), axis=1), True),
+    "batch norm": (lambda: normed(activation="relu", residual=array()), True),
+    "batch norm, channels last": (lambda: normed("NHWC", (2, 8, 8, 16)), True),
+    "batch norm of odd planes": (lambda: normed(shape=(2, 16, 3, 3)), False),
+    "batch norm of float16": (lambda: normed(dtype="float16"), False),
+    "sum over space": (lambda: arrays.sum(array((2, 8, 8, 16)), axis=(1, 2)), False),
+    "mean of a row": (lambda: arrays.mean(array((4, 100)), axis=1), False),
+    "softmax": (lambda: nc.softmax(array(), 1), False),
+    "softmax of a row": (lambda: nc.softmax(array((4, 1000))), False),
+    "log softmax of a row": (lambda: nc.log_softmax(array((4, 1000))), False),
+    "local response norm": (lambda: nc.local_response_norm(array(), 5), False),
+    "bilinear": (lambda: nc.interpolate(array(), (16, 16), mode="bilinear"), False),
+    "nearest": (lambda: nc.interpolate(array(), (16, 16)), False),
+}
+
+
+@pytest.mark.parametrize("cc", ARCHITECTURES)
+@pytest.mark.parametrize("name", CALLS)
+def test_nothing_is_spilled_and_memory_is_reached_by_fours(name, cc):
+    call, fourfold = CALLS[name]
+    with launch.recorded() as found:
+        call()
+    assert found
+    codes = [assembled(f.kernel, f.types, cc) for f in found]
+    assert not sum(code.spills + code.stack for code in codes)
+    assert max(code.registers for code in codes) <= 96
+    last = codes[-1].instructions
+    wide = [n for n in last if n.startswith("STG") and "128" in n]
+    assert bool(wide) == fourfold
+    if fourfold and name != "fill":
+        assert [n for n in last if n.startswith("LDG") and "128" in n]
+
+
+def test_no_array_is_divided_by_software_where_indices_are_reckoned():
+    """Division by a number that is built in is a multiplication: no call of a routine, no loop."""
+    with launch.recorded() as found:
+        normed("NHWC", (2, 7, 9, 16), activation="relu")
+    names = assembled(found[-1].kernel, found[-1].types, (9, 0)).instructions
+    assert not [n for n in names if n.startswith(("CALL", "MUFU"))]
