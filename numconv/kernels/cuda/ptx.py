@@ -79,14 +79,21 @@ def float_to_bfloat(typingctx, value):
     return types.uint16(types.float32), codegen
 
 
+def _vector(context: Any, array_type: Any, count: int) -> Any:
+    """(type of `count` neighbouring elements of an array, its alignment)."""
+    kind = context.get_value_type(array_type.dtype)
+    return ir.VectorType(kind, count), min(16, count * array_type.dtype.bitwidth // 8)
+
+
 @_intrinsic
 def load4(typingctx, array, index):
-    """Four neighbouring elements of a float32 array by one 128-bit load; `index` is a multiple of 4."""
-    result = types.UniTuple(types.float32, 4)
+    """Four neighbouring elements of an array, by one 128-bit load of float32; `index` is a multiple of 4."""
+    result = types.UniTuple(array.dtype, 4)
 
     def codegen(context, builder, signature, arguments):
         pointer = _address(context, builder, signature.args[0], *arguments)
-        vector = builder.load(builder.bitcast(pointer, ir.VectorType(_F32, 4).as_pointer()), align=16)
+        kind, align = _vector(context, signature.args[0], 4)
+        vector = builder.load(builder.bitcast(pointer, kind.as_pointer()), align=align)
         return pack_array(builder, [builder.extract_element(vector, _I32(i)) for i in range(4)])
 
     return result(array, index), codegen
@@ -94,14 +101,15 @@ def load4(typingctx, array, index):
 
 @_intrinsic
 def store4(typingctx, array, index, values):
-    """Four neighbouring elements of a float32 array by one 128-bit store; `index` is a multiple of 4."""
+    """Four neighbouring elements of an array, by one 128-bit store of float32; `index` is a multiple of 4."""
 
     def codegen(context, builder, signature, arguments):
         pointer = _address(context, builder, signature.args[0], *arguments[:2])
-        vector: Any = ir.Constant(ir.VectorType(_F32, 4), ir.Undefined)
+        kind, align = _vector(context, signature.args[0], 4)
+        vector: Any = ir.Constant(kind, ir.Undefined)
         for i, value in enumerate(unpack_tuple(builder, arguments[2], 4)):
             vector = builder.insert_element(vector, value, _I32(i))
-        builder.store(vector, builder.bitcast(pointer, ir.VectorType(_F32, 4).as_pointer()), align=16)
+        builder.store(vector, builder.bitcast(pointer, kind.as_pointer()), align=align)
         return context.get_dummy_value()
 
     return types.void(array, index, values), codegen
