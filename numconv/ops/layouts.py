@@ -5,6 +5,9 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+import numpy as np
+
+from numconv.ops.device import gpu, on_gpu
 from numconv.problem import FIRST
 
 
@@ -13,8 +16,8 @@ def channels_last(x: Any, ndim: int) -> bool:
 
     Of one channel, and of one pixel, the strides tell how the array was made.
     """
-    channel = x.ndim - ndim - 1
-    return x.strides[channel] == x.itemsize and x.strides[-1] >= x.shape[channel] * x.itemsize and ndim > 0
+    channel, size = x.ndim - ndim - 1, x.dtype.itemsize
+    return x.strides[channel] == size and x.strides[-1] >= x.shape[channel] * size and ndim > 0
 
 
 def turns(x: Any, ndim: int, data_format: str | None) -> bool:
@@ -32,12 +35,18 @@ def _orders(ndim: int, spatial: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
 
 def counted_last(x: Any, ndim: int) -> Any:
     """A view of images (N, C, *spatial), or (C, *spatial), with the channels last; None stays None."""
-    return None if x is None else x.transpose(_orders(x.ndim, ndim)[0])
+    return None if x is None else _transposed(x, _orders(x.ndim, ndim)[0])
 
 
 def counted_first(x: Any, ndim: int) -> Any:
     """A view of images (N, *spatial, C), or (*spatial, C), with the channels first."""
-    return x.transpose(_orders(x.ndim, ndim)[1])
+    return _transposed(x, _orders(x.ndim, ndim)[1])
+
+
+def _transposed(x: Any, axes: tuple[int, ...]) -> Any:
+    if type(x) is not np.ndarray and on_gpu(x):
+        return gpu("pooling").transposed(x, axes)
+    return x.transpose(axes)
 
 
 def shape_last(shape: tuple[int, ...], ndim: int) -> tuple[int, ...]:
