@@ -91,6 +91,8 @@ def _launch(
     block = CHANNELS if last else 1
     blocks = -(-problem.channels // block)
     sizes = (*(1,) * (3 - problem.ndim), *problem.out_spatial)
+    if not last and values.flags.c_contiguous and indices.flags.c_contiguous:  # rows of 14: 32 us in place of 43
+        sizes = 1, 1, math.prod(sizes)
     header: list[Any] = [problem.channels, block, blocks, *sizes]
     windows = []
     for array in (values, _bits(indices)):
