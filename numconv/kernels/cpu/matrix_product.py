@@ -136,6 +136,11 @@ def _by_columns(dtype: np.dtype) -> jit.Kernel:
     return by_columns(dtype.name)
 
 
+@functools.lru_cache(maxsize=1024)
+def _header(*numbers: int) -> np.ndarray:
+    return np.array(numbers, np.int64)
+
+
 def times_rows(
     a: np.ndarray, b: np.ndarray, c: np.ndarray, shape: tuple[int, int, int], bias: np.ndarray | None = None
 ) -> None:
@@ -147,7 +152,7 @@ def times_rows(
     items = -(-n // (8 if m == 1 else 2))
     workers = min(jit.workers(m * n * k * SECONDS), max(items, 1))
     bias = np.empty(0, c.dtype) if bias is None else bias
-    by_rows()(workers, items if m else 0, a, b, c, bias, np.array([m, n, k, 0, 0]))
+    by_rows()(workers, items if m else 0, a, b, c, bias, _header(m, n, k, 0, 0))
 
 
 def times_columns(a: np.ndarray, b: np.ndarray, c: np.ndarray, shape: tuple[int, int, int], transposed: bool) -> None:
@@ -156,4 +161,4 @@ def times_columns(a: np.ndarray, b: np.ndarray, c: np.ndarray, shape: tuple[int,
     items = -(-m // 4) * -(-n // WIDTH)
     workers = min(jit.workers(m * n * k * SECONDS), max(items, 1))
     steps = (1, m) if transposed else (k, 1)
-    _by_columns(c.dtype)(workers, items, a, b, c, np.array([m, n, k, *steps]))
+    _by_columns(c.dtype)(workers, items, a, b, c, _header(m, n, k, *steps))
