@@ -32,7 +32,7 @@ class _Call:
         target = memory.empty(self.shape, problem.dtype) if out is None else out
         if not target.size:
             return target
-        direct = memory.is_contiguous(target)
+        direct = memory.is_contiguous(target) and memory.aligned(target)
         whole = memory.reshape(target, shape) if direct else memory.empty(shape, problem.dtype)
         if residual is not None:
             residual = memory.reshape(memory.contiguous(residual), shape)
