@@ -16,13 +16,17 @@ ARCHITECTURES = ((9, 0), (8, 0))
 
 
 class Code(NamedTuple):
-    """Of one kernel: a thread's registers, the bytes that it spills, a block's shared memory, instructions by name."""
+    """Of one kernel: a thread's registers, the bytes that it spills, a block's shared memory, instructions by name.
+
+    `loop` is the longest loop that has no other within.
+    """
 
     registers: int
     spills: int
     stack: int
     shared: int
     instructions: Counter
+    loop: Counter
 
 
 def tool(name: str) -> str:
@@ -53,5 +57,26 @@ def assembled(kernel, types, cc) -> Code:
     spills = [int(n) for n in re.findall(r"(\d+) bytes spill", report)]
     stack = [int(n) for n in re.findall(r"(\d+) bytes stack frame", report)]
     shared = [int(n) for n in re.findall(r"(\d+) bytes smem", report)]
-    names = re.findall(r"^\s+/\*[0-9a-f]+\*/\s+(?:@!?U?P\w+ )?([A-Z][A-Z0-9_.]*)", sass, re.MULTILINE)
-    return Code(max(used), sum(spills), max(stack, default=0), max(shared, default=0), Counter(names))
+    code = _listed(sass)
+    return Code(
+        max(used), sum(spills), max(stack, default=0), max(shared, default=0), _names(code), _names(_main_loop(code))
+    )  # fmt: skip
+
+
+def _listed(sass: str) -> list[str]:
+    """Labels, which end with a colon, and instructions, in order."""
+    return re.findall(r"^(\.L\w+:|\s+/\*[0-9a-f]+\*/\s+[^;]+)", sass, re.MULTILINE)
+
+
+def _names(code: list[str]) -> Counter:
+    found = (re.match(r"\s+/\*[0-9a-f]+\*/\s+(?:@!?U?P\w+ )?([A-Z][A-Z0-9_.]*)", line) for line in code)
+    return Counter(match[1] for match in found if match)
+
+
+def _main_loop(code: list[str]) -> list[str]:
+    labels = {line[:-1]: i for i, line in enumerate(code) if line.endswith(":")}
+    branches = ((i, re.search(r"BRA.*?(\.L\w+)", line)) for i, line in enumerate(code))
+    loops = [(labels[match[1]], i) for i, match in branches if match and labels.get(match[1], i) < i]
+    inner = [(a, b) for a, b in loops if not any(a <= c and d <= b and (a, b) != (c, d) for c, d in loops)]
+    start, end = max(inner, key=lambda loop: loop[1] - loop[0], default=(0, -1))
+    return code[start : end + 1]
