@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from numconv.commands import bench, demo, filter, info, predict, shape, train, warmup
+from numconv.cuda import MissingPart
 from numconv.extras import MissingExtra
 
 COMMANDS = {
@@ -62,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options.run(options)
         sys.stdout.flush()
-    except (MissingExtra, FloatingPointError) as error:
+    except (MissingExtra, MissingPart, FloatingPointError) as error:
         return fail(options.command, error, 1)
     except BrokenPipeError:  # the reader, `head` say, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -9,6 +9,7 @@ import pytest
 
 import numconv as nc
 from numconv.cli import COMMANDS, main
+from numconv.commands.info import gpu_line
 
 
 @pytest.mark.parametrize(
@@ -245,6 +246,15 @@ def test_info_names_what_numconv_finds(capsys):
     assert shown["threads"].split(",")[0].strip() == str(nc.get_num_threads())
     assert any(layer in shown["threads"] for layer in ("omp", "tbb", "python"))
     assert "pytest" in shown["extra test"]
+    assert nc.cuda.is_available() or nc.cuda.info()["missing"].split()[0] in shown["GPU"]
+
+
+def test_a_gpu_in_a_line():
+    found = {"available": True, "simulated": False, "name": "NVIDIA H100", "compute_capability": (9, 0)}
+    assert gpu_line(found | {"memory": 80 << 30, "multiprocessors": 132}) == (
+        "NVIDIA H100, compute capability 9.0, 80 GiB, 132 processors"
+    )
+    assert "simulator" in gpu_line({"available": True, "simulated": True})
 
 
 def test_bench_races_and_writes_its_figures(tmp_path, capsys):

@@ -64,7 +64,7 @@ NUMBA = {
 # What runs on a GPU is loaded when a GPU is asked for.
 CUDA = {name for name in FILES if name.startswith("kernels.cuda.")} | {"cuda"}
 OPTIONAL = {
-    "numba": NUMBA | CUDA | {"ops.cuda.borders"},
+    "numba": NUMBA | CUDA | {"ops.cuda.borders", "lab.device_race"},
     "numba_cuda": {"cuda", "kernels.cuda.cache"},
     "llvmlite": NUMBA | {"commands.info", "kernels.cuda.ptx"},
     "ml_dtypes": {"ops.cuda.borders"},
@@ -72,7 +72,7 @@ OPTIONAL = {
     "matplotlib": {"demo.overview"},
     "tqdm": {"commands.demo"},
     "scipy": {"kernels.cpu.fft", "demo.race", "lab.peers", "nn._graph"},
-    "torch": {"lab.peers"},
+    "torch": {"lab.peers", "lab.device_peers"},
     "onnx": {"lab.peers"},
     "onnxruntime": {"lab.peers"},
 }

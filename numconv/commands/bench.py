@@ -6,6 +6,7 @@ examples:
   numconv bench '*3x3*' --json race.json
   numconv bench --roofline --output roofline.png
   numconv bench --gradients
+  numconv bench --device cuda --dtype bfloat16 --json h100.json
 
 PATTERN chooses shapes by a part of their family's or their own name, or by wildcards. Figures are milliseconds, the
 fastest of all rounds; "auto" is the functional call, "plan" the same with weights packed beforehand, then each
@@ -18,6 +19,9 @@ the extra: pip install numconv[demo]. docs/roofline.md says how to read it.
 
 --gradients races conv2d_input and conv2d_weight (of 3x3 layers without PATTERN) against PyTorch's, each contender in a
 process of its own.
+
+--device cuda races ResNet-50, depthwise layers and poolings on a GPU against cuDNN, through PyTorch where it is
+installed with CUDA, by the device's clock; "of copy" is the least traffic of a layer against that of a copy.
 """
 
 from __future__ import annotations
@@ -44,15 +48,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--roofline", action="store_true", help="how near layers come to what the machine can do")
     kind.add_argument("--gradients", action="store_true", help="input and weight gradients beside PyTorch's")
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="where: on a GPU, against cuDNN")
     parser.add_argument("--quick", action="store_true", help="one shape of each family, fewer rounds")
     parser.add_argument(
-        "--dtype", default="float32", choices=("float32", "float64"), help="with --roofline, --gradients"
+        "--dtype",
+        default="float32",
+        choices=("float32", "float64", "float16", "bfloat16"),
+        help="float64 with --roofline and --gradients; float16 and bfloat16 with --device cuda",
     )
+    parser.add_argument("--batch", type=int, default=64, metavar="N", help="images at a time, with --device cuda")
+    parser.add_argument("--fast", action="store_true", help="TF32 multiplication, with --device cuda")
     parser.add_argument("--output", type=Path, default=Path("roofline.png"), metavar="FILE", help="of --roofline")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure, in seconds, to FILE")
 
 
 def run(options: argparse.Namespace) -> None:
+    if options.device == "cuda":
+        from numconv.commands import device
+
+        if options.roofline or options.gradients or options.dtype == "float64":
+            raise ValueError("--device cuda: it races layers in float32, float16 and bfloat16")
+        device.report(options.pattern, options.quick, options.dtype, options.fast, options.batch, options.json)
+        return
+    if options.dtype in ("float16", "bfloat16") or options.fast:
+        raise ValueError("--dtype float16, bfloat16 and --fast go with --device cuda")
     if options.roofline:
         roofline.report(options.pattern, options.quick, options.dtype, options.output, options.json)
         return

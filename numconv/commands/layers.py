@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -41,8 +42,13 @@ def _matching(pattern: str, quick: bool, among: dict[str, Sequence[Any]]) -> Ite
     for family, members in among.items():
         matching = [s for s in members if fnmatch.fnmatch(f"{family}/{s.name}", wanted)]
         if quick and matching:
-            matching = [min(matching, key=lambda s: problem(s).multiply_adds)]
+            matching = [min(matching, key=_work)]
         yield from ((family, shape) for shape in matching)
+
+
+def _work(shape: Any) -> int:
+    """Multiplications of a convolution, elements of a pooling."""
+    return problem(shape).multiply_adds if hasattr(shape, "weight") else math.prod(shape.x)
 
 
 def operation(shape: Any) -> str:

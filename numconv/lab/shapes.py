@@ -156,3 +156,27 @@ FAMILIES: dict[str, tuple[Shape, ...]] = {
         _shape("short_series", (4, 32), 4, 3, 1, 1),
     ),
 }
+
+
+@dataclass(frozen=True)
+class Pooling:
+    """A pooling worth timing: the public function's name and its options."""
+
+    name: str
+    x: tuple[int, ...]
+    operation: str
+    options: dict[str, object]
+    count: int = 1
+
+    def batch(self, n: int) -> "Pooling":
+        """The same pooling of n images."""
+        return replace(self, x=(n, *self.x[1:]))
+
+
+POOLINGS = (
+    Pooling("resnet_stem", (1, 64, 112, 112), "max_pool2d", {"kernel_size": 3, "stride": 2, "padding": 1}),
+    Pooling("vgg_halving", (1, 64, 224, 224), "max_pool2d", {"kernel_size": 2, "stride": 2}),
+    Pooling("densenet_halving", (1, 128, 56, 56), "avg_pool2d", {"kernel_size": 2, "stride": 2}),
+    Pooling("inception_3x3", (1, 192, 35, 35), "avg_pool2d", {"kernel_size": 3, "stride": 1, "padding": 1}),
+    Pooling("resnet_global", (1, 2048, 7, 7), "global_avg_pool", {}),
+)

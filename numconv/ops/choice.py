@@ -14,6 +14,7 @@ from numconv.algorithm import Algorithm, algorithms, candidates, select
 from numconv.kernels.cpu.memory import native
 from numconv.measured import Times
 from numconv.ops.convolution import as_array, common_dtype
+from numconv.ops.device import gpu, on_gpu
 from numconv.ops.pooling_call import pool_problem
 from numconv.options import get_num_threads, options
 from numconv.plan import check_residual, execute, swept_view
@@ -87,7 +88,7 @@ class Explanation:
         name, p = algorithm.name, self.problem
         if name in self.rejected:
             return f"rejected: {self.rejected[name]}"
-        said = f"{_ms(self.estimated[name])} estimated on one thread, "
+        said = f"{_ms(self.estimated[name])} estimated{'' if p.device == 'cuda' else ' on one thread'}, "
         if name in self.measured:
             seconds = self.measured[name]
             said += f"{_ms(seconds.run)} measured and {_ms(seconds.prepare)} to pack, "
@@ -95,6 +96,8 @@ class Explanation:
 
     def _floor_said(self) -> str:
         """The roofline's least time of direct summation."""
+        if self.problem.device == "cuda":
+            return "not known of a GPU"
         if self._floor is None:
             return "not measured: run numconv bench --roofline"
         arithmetic, memory = self._floor
@@ -155,7 +158,8 @@ def explain(operation: str, x: Any, weight: Any = None, bias: Any = None, **argu
     operation : str
         A name that `algorithms` takes, such as "conv2d", "conv_transpose1d", "conv2d_weight" or "max_pool2d".
     x, weight : array_like
-        Of the forward operation, as for `conv2d`; for a gradient x is the input. Poolings have no weight.
+        Of the forward operation, as for `conv2d`; for a gradient x is the input. Poolings have no weight. Arrays on a
+        GPU give the GPU's candidates.
     bias : array_like, optional
     **arguments
         The operation's options; of a pooling's gradient, those of the pooling.
@@ -179,7 +183,9 @@ def explain(operation: str, x: Any, weight: Any = None, bias: Any = None, **argu
     name = arguments.pop("algorithm", "auto")
     algorithms(operation)  # refuses names that are none
     problem: ConvProblem | PoolProblem
-    if operation.startswith("conv"):
+    if operation.startswith("conv") and on_gpu(x, weight, bias):
+        problem, values = gpu("convolution").problem(operation, x, weight, bias, arguments), None
+    elif operation.startswith("conv"):
         call = _call(operation, x, weight, bias, arguments)
         problem, values = call.problem, None if call.problem.direction == "weight" else call.weight
     elif weight is not None or bias is not None:
@@ -337,7 +343,7 @@ def _floor(problem: Any) -> tuple[float, float] | None:
     ones. Integers' rate is not measured and counts as unlimited.
     """
     ceilings, threads = measured.ceilings(), get_num_threads()
-    if ceilings is None:
+    if ceilings is None or problem.device == "cuda":
         return None
     fma = min(threads * ceilings.fma_1, ceilings.fma_all)
     bandwidth = min(threads * ceilings.bandwidth_1, ceilings.bandwidth_all)

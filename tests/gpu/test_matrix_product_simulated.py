@@ -6,9 +6,9 @@ import pytest
 pytestmark = pytest.mark.cudasim
 pytest.importorskip("numba_cuda", reason="pip install 'numconv[cuda]'")
 
-from numconv.kernels.cuda import gemm_schedule, gemm_tile, memory, ptx  # noqa: E402
+from numconv.kernels.cuda import emulated, gemm_schedule, gemm_tile, memory  # noqa: E402
 from numconv.kernels.cuda.matrix_product import planned, product  # noqa: E402
-from numconv.kernels.cuda.simulator import simulate  # noqa: E402
+from numconv.kernels.cuda.simulator import GuardedArray, simulate  # noqa: E402
 
 # (rows, terms, columns): tails of each, several tiles, parts of a sum, and nothing to sum.
 SHAPES = [(1, 1, 1), (5, 7, 3), (70, 40, 68), (130, 11, 129), (3, 300, 10), (64, 256, 64), (3, 0, 4), (0, 3, 4)]
@@ -50,10 +50,15 @@ def test_larger_tiles(tile, shape, monkeypatch):
 
 def test_a_thread_adds_the_products_of_its_numbers():
     """What NumPy does in its place in the other tests."""
+    tile = gemm_tile.SMALL
+    row = tile.columns + gemm_tile.PAD
+    step = gemm_tile.products(gemm_tile.DEPTH, tile)
+    a, b = np.random.default_rng(2).standard_normal((2, gemm_tile.DEPTH * row + 8)).astype("f4")
+    sums, expected = np.ones(64, "f4"), np.ones(64, "f4")
 
     def body(a, b, sums):
-        gemm_tile._outer(sums, ptx.load4(a, 0), ptx.load4(a, 4), ptx.load4(b, 0), ptx.load4(b, 4))
+        step(a, b, 4, 8, sums)
 
-    sums, a, b = np.ones(64, "f4"), np.arange(8, dtype="f4"), np.arange(3, 11, dtype="f4")
     simulate(body, 1, 1, (a, b, sums))
-    np.testing.assert_array_equal(sums, 1 + np.outer(a, b).reshape(-1))
+    emulated.products(gemm_tile.DEPTH, row, row)(*map(GuardedArray, (a, b)), 4, 8, GuardedArray(expected))
+    np.testing.assert_allclose(sums, expected, atol=1e-5)

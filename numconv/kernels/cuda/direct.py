@@ -66,8 +66,10 @@ def correlate(phase: Phase, dtype: str, last: bool, after: Epilogue):
                         tap = ((d.tap + jd * d.tap_step) * kernel[1] + h.tap + jh * h.tap_step) * kernel[2]
                         of = g * weight_s[0] + r * weight_s[1] + tap + w.tap + jw * w.tap_step
                         at = n * x_s.n + g * sources * x_s.c + in_d * x_s.d + in_h * x_s.h + in_w * x_s.w
-                        for s in range(sources):
+                        s = 0
+                        while s < sources:  # see launch on loops
                             total += number(load(weight, of + s * weight_s[2])) * number(load(x, at + s * x_s.c))
+                            s += 1
         o = n * out_s.n + channel * out_s.c + (d.start + td * d.step) * out_s.d
         o += (h.start + th * h.step) * out_s.h + (w.start + tw * w.step) * out_s.w
         if has_bias:
@@ -103,12 +105,14 @@ def dot(phase: Phase, dtype: str):
                 in_d = td * d.stride + d.offset + jd * d.offset_step
                 for th in range(h.positions):
                     in_h = th * h.stride + h.offset + jh * h.offset_step
-                    for tw in range(w.positions):
+                    tw = 0
+                    while tw < w.positions:
                         in_w = tw * w.stride + w.offset + jw * w.offset_step
                         if 0 <= in_d < d.size and 0 <= in_h < h.size and 0 <= in_w < w.size:
                             at = image * x_s.n + source * x_s.c + in_d * x_s.d + in_h * x_s.h + in_w * x_s.w
                             o = image * out_s.n + channel * out_s.c + td * out_s.d + th * out_s.h + tw * out_s.w
                             total += number(load(x, at)) * number(load(gradient, o))
+                        tw += 1
         store(out, i, total)
 
     return body

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from numconv.kernels.cuda import launch, memory
+from numconv.kernels.cuda import launch
+from numconv.kernels.cuda.memory import flat
 from numconv.problem import ConvProblem
 
 
@@ -97,5 +98,5 @@ def entry(body: Callable[..., None], epilogue: Epilogue) -> Callable[..., None]:
 
 
 def given(bias: Any, residual: Any) -> list[Any]:
-    """The arrays among these that are there, as kernels get them."""
-    return [memory.flat(array) for array in (bias, residual) if array is not None]
+    """Those of these that are there, as kernels get them."""
+    return [flat(array) for array in (bias, residual) if array is not None]

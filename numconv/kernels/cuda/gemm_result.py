@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba import cuda, float32, uint32, uint64
+from numba import cuda
+from numpy import float32, uint32, uint64
 
 from numconv.kernels.cuda import epilogue, launch, ptx
 from numconv.kernels.cuda.epilogue import Epilogue

@@ -1,6 +1,6 @@
 """Which tile a product takes and over how many blocks its k's are split: by an estimate for an H100, not measured.
 
-The busiest multiprocessor has ceil(blocks / 132) of the blocks, at most 512 threads of them at once; fewer than 256
+The busiest multiprocessor has ceil(blocks / 132) of the blocks, as many at once as its registers hold; fewer than 256
 threads do not hide how long the products take. The choice depends on the problem only, so that results repeat.
 """
 
@@ -9,12 +9,17 @@ from __future__ import annotations
 import functools
 from typing import NamedTuple
 
-from numconv.kernels.cuda.gemm_tile import DEPTH, LARGE, NARROW, SMALL, Tile
+from numconv.kernels.cuda.gemm_tile import DEPTH, LARGE, NARROW, SMALL, WIDE, Tile
 from numconv.kernels.cuda.launch import blocks
 
 PROCESSORS = 132
 RATE = 50e12 / PROCESSORS  # of a busy multiprocessor; estimate: cuBLAS reaches 47 to 50 TFLOP/s of 67
-EFFICIENCY = {SMALL: 0.92, NARROW: 0.97, LARGE: 1.0}  # of a busy multiprocessor: smaller tiles load more for a product
+EFFICIENCY = {
+    SMALL: 0.92,
+    NARROW: 0.97,
+    WIDE: 0.97,
+    LARGE: 1.0,
+}  # of a busy multiprocessor: smaller tiles load more for a product
 BANDWIDTH = 2.5e12
 LAUNCH = 4e-6
 TURNOVER = 2e-6  # of a block: first loads and last stores
@@ -40,9 +45,7 @@ def schedule(rows: int, columns: int, depth: int, products: int, moved: int, roo
     found = []
     for tile in EFFICIENCY:
         tiles = blocks(rows, tile.rows) * blocks(columns, tile.columns) * products
-        most = max(
-            1, min(slices // FEWEST, 2 * PROCESSORS * 512 // tile.threads // max(tiles, 1), room // max(copy, 1))
-        )
+        most = max(1, min(slices // FEWEST, 2 * PROCESSORS * tile.bounds[1] // max(tiles, 1), room // max(copy, 1)))
         for parts in {1, *(most // by for by in (4, 3, 2, 1) if most >= 2 * by)}:
             each = blocks(slices, parts)
             used = blocks(slices, each) if each else 1
@@ -54,9 +57,9 @@ def schedule(rows: int, columns: int, depth: int, products: int, moved: int, roo
 
 def _seconds(tile: Tile, total: int, slices: int, moved: int, partial: int) -> float:
     """Estimate for so many blocks, which store so many bytes of partial sums."""
-    busiest = blocks(total, PROCESSORS)
-    threads = min(busiest * tile.threads, 512)
+    busiest = blocks(max(total, 1), PROCESSORS)
+    threads = min(busiest, tile.bounds[1]) * tile.threads
     work = busiest * (2 * tile.rows * tile.columns * DEPTH * slices) / RATE / min(EFFICIENCY[tile], threads / 256)
-    rounds = blocks(busiest * tile.threads, 512)
+    rounds = blocks(busiest, tile.bounds[1])
     more = LAUNCH + 2 * partial / BANDWIDTH if partial else 0.0
     return LAUNCH + max(work + TURNOVER * rounds, moved / BANDWIDTH) + more

@@ -17,7 +17,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from numba import cuda, float32, uint32
+from numba import cuda
+from numpy import float32, int64, uint32, uint64
 
 from numconv.kernels.cuda import emulated, launch, ptx
 
@@ -39,11 +40,15 @@ class Tile(NamedTuple):
 
     @property
     def bounds(self) -> tuple[int, int]:
-        """Threads of a block and blocks of a multiprocessor: 512 threads, which leaves each 128 registers."""
-        return self.threads, 512 // self.threads
+        """Threads of a block and blocks of a multiprocessor.
+
+        512 threads leave each 128 registers. Of smaller tiles a thread has 12 or 16 numbers of the next slice under
+        way, not 8, and spilled some of them: 384 threads have 168.
+        """
+        return self.threads, (512 if self.threads == 256 else 384) // self.threads
 
 
-LARGE, NARROW, SMALL = Tile(128, 128), Tile(128, 64), Tile(64, 64)
+LARGE, NARROW, WIDE, SMALL = Tile(128, 128), Tile(128, 64), Tile(64, 128), Tile(64, 64)
 
 
 class Loads(NamedTuple):
@@ -101,17 +106,17 @@ def stored(loads: Loads):
 
     def one(values, shared, at):
         for i in range(count):
-            shared[uint32(at + i * step)] = values[i]
+            shared[at + uint64(i * step)] = values[i]
 
     def along_rows(values, shared, at):
         for i in range(count):
             four = values[4 * i], values[4 * i + 1], values[4 * i + 2], values[4 * i + 3]
-            ptx.store4(shared, uint32(at + i * step), four)
+            ptx.store4(shared, at + uint64(i * step), four)
 
     def along_k(values, shared, at):
         for i in range(count):
             for k in range(4):
-                shared[uint32(at + (i * step + k * row))] = values[4 * i + k]
+                shared[at + uint64(i * step + k * row)] = values[4 * i + k]
 
     return {"k4": along_k, "rows4": along_rows}.get(loads.kind, one)
 
@@ -130,7 +135,8 @@ def first_result(tile: Tile):
     return of_thread
 
 
-def _outer(sums, a0, a1, b0, b1):
+@launch.inlined
+def outer(sums, a0, a1, b0, b1):
     """sums[i, j] += a[i] b[j] of 8 and 8 numbers, each given as two tuples."""
     a, b = cuda.local.array(8, float32), cuda.local.array(8, float32)
     a[0], a[1], a[2], a[3] = a0
@@ -142,10 +148,6 @@ def _outer(sums, a0, a1, b0, b1):
             sums[i * 8 + j] = cuda.fma(a[i], b[j], sums[i * 8 + j])
 
 
-# Python takes a millisecond for what NumPy does in ten microseconds.
-outer = emulated.outer if launch.simulated else launch.inlined(_outer)
-
-
 @launch.function
 def products(depth: int, tile: Tile):
     """`products(depth, tile)(a, b, at_a, at_b, sums)`: add those of so many k's, a power of two.
@@ -155,7 +157,7 @@ def products(depth: int, tile: Tile):
     if depth == 1:
 
         def one(a, b, i, j, sums):
-            outer(sums, ptx.load4(a, i), ptx.load4(a, uint32(i + 16)), ptx.load4(b, j), ptx.load4(b, uint32(j + 32)))
+            outer(sums, ptx.load4(a, i), ptx.load4(a, i + 16), ptx.load4(b, j), ptx.load4(b, j + 32))
 
         return one
     half = depth // 2
@@ -163,7 +165,7 @@ def products(depth: int, tile: Tile):
 
     def both(a, b, i, j, sums):
         of_half(a, b, i, j, sums)
-        of_half(a, b, uint32(i + a_half), uint32(j + b_half), sums)
+        of_half(a, b, i + a_half, j + b_half, sums)
 
     return both
 
@@ -176,7 +178,9 @@ def pipeline(tile: Tile, a_loads: Loads, b_loads: Loads, fetch_a: Any, fetch_b: 
     a_size, b_size = 2 * a_slice, 2 * b_slice
     a_numbers, b_numbers = a_loads.times * a_loads.width, b_loads.times * b_loads.width
     a_place, b_place, place = first_load(a_loads), first_load(b_loads), first_result(tile)
-    a_stored, b_stored, multiply = stored(a_loads), stored(b_loads), products(DEPTH, tile)
+    a_stored, b_stored = stored(a_loads), stored(b_loads)
+    # Python takes milliseconds for what NumPy does in ten microseconds.
+    multiply = emulated.products(DEPTH, a_row, b_row) if launch.simulated else products(DEPTH, tile)
 
     def run(x, of_x, y, of_y, first, last, sums):
         a = cuda.shared.array(a_size, float32)
@@ -186,22 +190,22 @@ def pipeline(tile: Tile, a_loads: Loads, b_loads: Loads, fetch_a: Any, fetch_b: 
         (row, k), (column, b_k) = a_place(), b_place()
         to_a, to_b = uint32(k * a_row + row), uint32(b_k * b_row + column)
         from_a, from_b = place()
-        fetch_a(x, of_x, uint32(first * DEPTH), a_values)
-        fetch_b(y, of_y, uint32(first * DEPTH), b_values)
-        a_stored(a_values, a, to_a)
-        b_stored(b_values, b, to_b)
+        k, end, half = uint32(first * DEPTH), uint32(last * DEPTH), uint32(0)
+        fetch_a(x, of_x, k, a_values)
+        fetch_b(y, of_y, k, b_values)
+        a_stored(a_values, a, uint64(to_a))
+        b_stored(b_values, b, uint64(to_b))
         cuda.syncthreads()
-        half = uint32(0)
-        for i in range(first, last):
-            more = i + 1 < last
-            if more:
-                fetch_a(x, of_x, uint32((i + 1) * DEPTH), a_values)
-                fetch_b(y, of_y, uint32((i + 1) * DEPTH), b_values)
-            multiply(a, b, uint32(from_a + half * a_slice), uint32(from_b + half * b_slice), sums)
+        while k < end:
+            k = uint32(k + DEPTH)
+            if k < end:
+                fetch_a(x, of_x, k, a_values)
+                fetch_b(y, of_y, k, b_values)
+            multiply(a, b, int64(uint32(from_a + half * a_slice)), int64(uint32(from_b + half * b_slice)), sums)
             half = uint32(1 - half)
-            if more:
-                a_stored(a_values, a, uint32(to_a + half * a_slice))
-                b_stored(b_values, b, uint32(to_b + half * b_slice))
+            if k < end:
+                a_stored(a_values, a, uint64(uint32(to_a + half * a_slice)))
+                b_stored(b_values, b, uint64(uint32(to_b + half * b_slice)))
             cuda.syncthreads()
 
     return run

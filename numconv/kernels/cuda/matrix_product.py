@@ -11,7 +11,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import cuda, float32, uint32, uint64
+from numba import cuda
+from numpy import float32, uint32, uint64
 
 from numconv.kernels.cuda import epilogue, gemm_result, gemm_tile, launch, memory, ptx
 from numconv.kernels.cuda.epilogue import Epilogue
@@ -84,7 +85,9 @@ def multiply(tile: Tile, parts: int, slices: int, columns: int, depth: int, turn
         of_a = uint32(first_row + row), k, uint32(rows)
         of_b = uint32(first_column + column), b_k, uint32(columns)
         if last:
-            sum_up(a, of_a, b, of_b, part * slices, min(part * slices + slices, last), sums)
+            begin_at = uint32(part * slices) if parts > 1 else uint32(0)
+            end = min(uint32(begin_at + slices), uint32(last)) if parts > 1 else uint32(last)
+            sum_up(a, of_a, b, of_b, begin_at, end, sums)
         row, column = place()
         shift = index(index(part) * index(index(rows) * index(columns)))
         row, column = uint32(first_row + row), uint32(first_column + column)

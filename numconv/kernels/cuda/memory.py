@@ -17,6 +17,7 @@ from numba import cuda, int64, uint32, uint64
 from numba.cuda.simulator.cudadrv.devicearray import FakeCUDAArray
 
 from numconv.kernels.cuda import launch, pool
+from numconv.kernels.cuda import transpose as transpose_kernel
 from numconv.kernels.cuda.simulated import SimulatedArray
 
 Shape = tuple[int, ...]
@@ -49,7 +50,7 @@ def unowned(x: Any) -> Any:
     from numba.cuda.cudadrv import driver
 
     pointer = driver.MemoryPointer(x.gpu_data.context, driver.binding.CUdeviceptr(address(x)), x.gpu_data.size)
-    return array_type()(x.shape, x.strides, x.dtype, gpu_data=pointer)
+    return array_type()(x.shape, x.strides, x.dtype, x.stream, pointer)
 
 
 def wrap(value: Any) -> Any:
@@ -65,9 +66,8 @@ def empty(shape: Shape, dtype: Any) -> Any:
         return SimulatedArray(_poisoned(shape, np.dtype(dtype)))
     dtype = np.dtype(dtype)
     strides, size = contiguous_strides(shape, dtype.itemsize), math.prod(shape) * dtype.itemsize
-    if not size:
-        return array_type()(shape, strides, dtype)
-    return array_type()(shape, strides, dtype, gpu_data=pool.lend(size, int(launch.stream.get())))
+    on = launch.stream.get()  # what is done with the array follows on its stream
+    return array_type()(shape, strides, dtype, on, pool.lend(size, int(on)) if size else None)
 
 
 def _poisoned(shape: Shape, dtype: np.dtype) -> np.ndarray:
@@ -158,31 +158,27 @@ def _view(x: Any, shape: Shape, strides: Shape, dtype: Any, offset: int = 0) -> 
         if not math.prod(shape):
             return SimulatedArray(np.empty(shape, dtype))
         moved = np.lib.stride_tricks.as_strided(base.view(np.uint8), (1,), (1,)) if base.ndim == 0 else base
-        window = _window(moved, offset)
-        return SimulatedArray(np.lib.stride_tricks.as_strided(window.view(dtype), shape, strides))
+        window = _window(moved, offset, dtype)
+        return SimulatedArray(np.lib.stride_tricks.as_strided(window, shape, strides))
     kind = array_type()
     if not math.prod(shape):
-        return kind(shape, strides, dtype)
-    memory = x.gpu_data
-    if offset:
-        memory = _moved(memory, offset, x)
-    return kind(shape, strides, dtype, gpu_data=memory)
+        return kind(shape, strides, dtype, x.stream)
+    return kind(shape, strides, dtype, x.stream, _moved(x.gpu_data, offset, x) if offset else x.gpu_data)
 
 
-def _window(array: np.ndarray, offset: int) -> np.ndarray:
-    """One element of the dtype, `offset` bytes from the array's first one."""
-    address = array.__array_interface__["data"][0] + offset
-
+def _window(array: np.ndarray, offset: int, dtype: Any) -> np.ndarray:
+    """One element of a dtype, `offset` bytes from the array's first one."""
+    address, size = array.__array_interface__["data"][0] + offset, np.dtype(dtype).itemsize
     window = SimpleNamespace(owner=array)
-    window.__array_interface__ = {"data": (address, False), "shape": (array.itemsize,), "typestr": "|u1", "version": 3}
-    return np.asarray(window).view(array.dtype)
+    window.__array_interface__ = {"data": (address, False), "shape": (size,), "typestr": "|u1", "version": 3}
+    return np.asarray(window).view(dtype)
 
 
 def _moved(memory: Any, offset: int, owner: Any) -> Any:
     """A pointer `offset` bytes further, which may be back; it keeps its owner alive."""
     from numba.cuda.cudadrv import driver
 
-    pointer = driver.binding.CUdeviceptr(int(memory.device_pointer) + offset)
+    pointer = driver.binding.CUdeviceptr(memory.device_pointer_value + offset)
     return driver.MemoryPointer(memory.context, pointer, memory.size - offset, owner=owner)
 
 
@@ -190,6 +186,12 @@ def flat(x: Any) -> Any:
     """A contiguous array in one dimension, 16-bit floats as their bits: what kernels get."""
     dtype = _BITS if x.dtype.name in HALF else x.dtype
     return _view(x, (x.size,), (dtype.itemsize,), dtype)
+
+
+def seen_as(x: Any, dtype: Any) -> Any:
+    """The memory of a contiguous array, such as workspace, in one dimension of another dtype."""
+    dtype = np.dtype(dtype)
+    return _view(x, (x.nbytes // dtype.itemsize,), (dtype.itemsize,), dtype)
 
 
 def bits(x: Any) -> Any:
@@ -228,7 +230,7 @@ def address(x: Any) -> int:
     """Where the first element lies."""
     if isinstance(x, FakeCUDAArray):
         return x._ary.__array_interface__["data"][0]
-    return int(x.gpu_data.device_pointer)
+    return x.gpu_data.device_pointer_value or 0
 
 
 def contiguous(x: Any) -> Any:
@@ -246,6 +248,10 @@ def copy_into(out: Any, x: Any) -> None:
     shape, x_strides, out_strides = merged(
         x.shape, tuple(s // size for s in x.strides), tuple(s // size for s in out.strides)
     )
+    batch = transpose_kernel.matrices(list(zip(shape, x_strides, out_strides))) if x.dtype.kind != "c" else None
+    if batch is not None:
+        transpose_kernel.run(*batch, reach(x, 0), reach(out, 0))
+        return
     x_low, out_low = _lowest(shape, x_strides), _lowest(shape, out_strides)
     given = _strided_copy(shape, x_strides, out_strides, -x_low, -out_low)
     given(launch.blocks(out.size, _THREADS), _THREADS, reach(x, x_low), reach(out, out_low))

@@ -24,6 +24,7 @@ from numba.cuda.simulator import kernel, kernelapi
 from numba.cuda.types import Type
 
 from numconv.kernels.cuda import emulated
+from numconv.kernels.cuda.running import Running, this
 
 WARP = 32
 WAITING = {"syncthreads", "syncwarp", *emulated.COLLECTIVE}
@@ -89,6 +90,8 @@ class Thread(threading.Thread):
         self.blockIdx, self.threadIdx, self.thread_id = block, at, rank
         self.waits = ""  # for whom: "block" or "warp"
         self.pending: list[list[Callable[[], None]]] = [[]]  # groups of asynchronous copies, the last one open
+        self.meetings = 0  # how often it met its warp
+        self.met: dict[int, Any] = {}  # what its warp does together, by that number; the warp's threads share it
         self.error: BaseException | None = None
         self._function = run
         self._baton, self._back = threading.Semaphore(0), threading.Semaphore(0)
@@ -105,7 +108,7 @@ class Thread(threading.Thread):
     def step(self) -> None:
         """Let it run until it waits or ends."""
         self.waits = ""
-        _Running.thread = self
+        Running.thread = self
         self._baton.release()
         self._back.acquire()
         if self.error is not None:
@@ -114,7 +117,7 @@ class Thread(threading.Thread):
 
     def call(self) -> None:
         """Run it here, to its end."""
-        _Running.thread = self
+        Running.thread = self
         try:
             self._function()
         except Exception as error:
@@ -125,17 +128,6 @@ class Thread(threading.Thread):
         self.waits = whom
         self._back.release()
         self._baton.acquire()
-
-
-class _Running:
-    """The simulated thread whose turn it is."""
-
-    thread: Thread
-
-
-def this() -> Thread:
-    """The simulated thread that calls."""
-    return _Running.thread
 
 
 def _waits(function: Any, seen: set[int] | None = None) -> bool:
@@ -222,6 +214,9 @@ def _run_block(
                 thread.call()
         return
     groups = [threads[i : i + WARP] for i in range(0, len(threads), WARP)]
+    for group in groups:
+        for thread in group:
+            thread.met = group[0].met
     for thread in threads:
         thread.start()
     while True:

@@ -87,6 +87,7 @@ def _outside(result: Any, like: Any, out: Any) -> Any:
     library = type(like).__module__.partition(".")[0]
     if not isinstance(result, memory.array_type()) or isinstance(like, memory.array_type()):
         return result
+    result = result.bind(0)  # it is given on the library's own stream: there is nothing to wait for
     if library == "torch":
         torch = sys.modules["torch"]
         half = result.dtype.name == "bfloat16"

@@ -103,6 +103,16 @@ def _checked(
     return _Call(problem, select(problem, algorithm), problem.result_shape[ndim + 2 - x.ndim :])
 
 
+def problem(operation: str, x: Any, weight: Any, bias: Any, arguments: dict[str, Any]) -> ConvProblem:
+    """The problem of a call, or of the gradient of one, of whose operands only shapes and dtypes count."""
+    check_together(x=x, weight=weight, bias=bias)
+    ndim, gradient = spatial_axes(operation), operation.endswith(("_input", "_weight"))
+    residual = arguments.pop("residual", None) is not None
+    forward = f"conv{ndim}d" if gradient else operation
+    call = _checked(forward, x, weight, bias, arguments, residual, "auto")
+    return call.problem.with_operation(operation) if gradient else call.problem
+
+
 def _batched(name: str, shape: tuple[int, ...], ndim: int, operation: str) -> tuple[int, ...]:
     if len(shape) not in (ndim + 1, ndim + 2):
         raise ValueError(

@@ -1,0 +1,92 @@
+"""What convolutions on tensor cores compile to, for layers of ResNet-50 at batch 64."""
+
+import pytest
+from gpu.assembly import ARCHITECTURES, assembled
+from gpu.compiled import launches
+
+pytestmark = pytest.mark.ptx
+
+from numconv.lab.shapes import RESNET50  # noqa: E402
+
+SHAPES = {shape.name: shape for shape in RESNET50}
+LAYERS = ("stage1_3x3", "stage2_3x3", "stage3_expand", "stage4_shortcut", "stem_7x7")
+HMMA = {"bfloat16": "HMMA.16816.F32.BF16", "float16": "HMMA.16816.F32", "float32": "HMMA.1688.F32.TF32"}
+
+
+def kernels(layer, dtype, operation="conv2d", layout="last", batch=64, **options):
+    """The launches of a layer."""
+    shape = SHAPES[layer].batch(batch)
+    options |= {name: shape.options[name] for name in ("stride", "padding")} | {"precision": "fast"}
+    return launches(operation, shape.x, shape.weight, dtype, layout, **options)
+
+
+def count(found, start):
+    return sum(n for name, n in found.items() if name.startswith(start))
+
+
+def check(code, dtype):
+    """What every variant must keep to: fragments, sums and addresses in registers, and none but the wide copies."""
+    assert code.spills == code.stack == 0
+    assert code.registers <= 255 and code.shared <= 48 << 10
+    tensor = code.loop[HMMA[dtype]]
+    assert tensor == count(code.loop, "HMMA") >= 16
+    assert (
+        count(code.loop, "LDSM.16.M88.4") == count(code.loop, "LDSM") <= (tensor // 4 if tensor == 64 else tensor // 2)
+    )
+    assert count(code.loop, "LDGSTS.E.BYPASS") == count(code.loop, "LDGSTS") <= 12
+    assert count(code.loop, "BAR") == 1
+    # LDS in a loop without a destination stand before asynchronous copies and are never done.
+    assert count(code.loop, "LDS") - count(code.loop, "LDSM") <= 3
+    assert count(code.loop, "STS") == count(code.loop, "LDG.") == count(code.loop, "LDL") == 0
+    assert count(code.instructions, "STS.64") == count(code.instructions, "STS") > 0
+    return tensor / code.loop.total()
+
+
+@pytest.mark.parametrize("dtype", HMMA)
+@pytest.mark.parametrize("layer", LAYERS)
+def test_layers_of_resnet(layer, dtype):
+    *before, convolution = kernels(layer, dtype)
+    assert [launch.kernel.name.partition("(")[0] for launch in before] == ["pack", "filled"][
+        : 1 + (layer == "stem_7x7")
+    ]
+    code = assembled(convolution.kernel, convolution.types, (9, 0))
+    # Of all instructions in the loop: TF32 is rounded there, and the stem's threads have taps of their own.
+    assert check(code, dtype) > (0.2 if dtype == "float32" or layer == "stem_7x7" else 0.26)
+    width = "STG.E.128" if dtype == "float32" else "STG.E.64"
+    assert count(code.instructions, width) == count(code.instructions, "STG") > 0
+
+
+@pytest.mark.parametrize("dtype", HMMA)
+def test_older_architecture(dtype):
+    convolution = kernels("stage2_3x3", dtype)[-1]
+    check(assembled(convolution.kernel, convolution.types, (8, 0)), dtype)
+
+
+@pytest.mark.parametrize("cc", ARCHITECTURES)
+@pytest.mark.parametrize("operation, layout", [("conv2d_input", "last"), ("conv2d", "first")])
+def test_gradients_and_channels_first(operation, layout, cc):
+    first, *_, last = kernels("stage2_first_3x3", "bfloat16", operation, layout)
+    code = assembled(first.kernel, first.types, cc)
+    assert code.spills == code.stack == 0 and first.kernel.name.startswith("pack")
+    check(assembled(last.kernel, last.types, cc), "bfloat16")
+
+
+def test_images_are_turned_in_shared_memory():
+    _, launch, _ = kernels("stage2_3x3", "bfloat16", layout="first", batch=2)
+    code = assembled(launch.kernel, launch.types, (9, 0))
+    assert launch.kernel.name.startswith("turned") and code.spills == code.stack == 0
+    assert count(code.instructions, "STS") == count(code.instructions, "LDG") == 8
+
+
+def test_small_problems_take_small_tiles():
+    convolution = kernels("stage4_3x3", "bfloat16", batch=1)[-1]
+    code = assembled(convolution.kernel, convolution.types, (9, 0))
+    check(code, "bfloat16")
+    assert code.registers <= 128 and code.loop.total() < 140
+
+
+def test_the_epilogue_spills_nothing():
+    x, weight = (2, 64, 9, 9), (128, 64, 1, 1)
+    for activation in ("gelu", "silu"):
+        convolution = launches("conv2d", x, weight, "bfloat16", "last", "tensor_core", activation=activation)[-1]
+        check(assembled(convolution.kernel, convolution.types, (9, 0)), "bfloat16")
