@@ -518,7 +518,9 @@ def max_unpool2d(
     Raises
     ------
     ValueError, TypeError
-        If an argument is out of range, naming it, or an index is outside the result, before anything is written.
+        If an argument is out of range, naming it, or an index is outside the result, before anything is written. On a
+        GPU, where reading indices back would make the host wait, those outside are passed over; they must be of dtype
+        int64.
 
     Examples
     --------

@@ -12,6 +12,7 @@ import numpy as np
 from numconv.algorithm import forced, select
 from numconv.kernels.cpu.memory import LARGE, empty, native
 from numconv.ops.convolution import as_array, common_dtype
+from numconv.ops.device import gpu, on_gpu
 from numconv.options import options as settings
 from numconv.problem import FIRST, HALF, LAST, PoolProblem, integer, join_shape, layout_of, spatial_axes, split_shape
 
@@ -68,6 +69,8 @@ class _Call:
 
 def pool(operation: str, x: Any, algorithm: str, *, weights: Any = None, **options: Any) -> Any:
     """A pooling of `x`; `options` are those of `PoolProblem.make`. Values, or (values, indices)."""
+    if type(x) is not np.ndarray and on_gpu(x):
+        return gpu("pooling").pool(operation, x, algorithm, weights=weights, **options)
     x = as_array("x", x)
     kind, given = _weights(weights)
     key, call = _find(operation, x.shape, x.dtype, x.strides, algorithm, kind, *options.values())
@@ -85,6 +88,9 @@ def pool_gradient(
     operation: str, input_size: Any, grad_output: Any, algorithm: str, *, weights: Any = None, **options: Any
 ) -> Any:
     """The gradient of a pooling that sums."""
+    if type(grad_output) is not np.ndarray and on_gpu(grad_output):
+        size = _size(input_size)
+        return gpu("pooling").pool_gradient(operation, size, grad_output, algorithm, weights=weights, **options)
     grad_output, size = as_array("grad_output", grad_output), _size(input_size)
     kind, given = _weights(weights)
     key, call = _find(operation, size, grad_output.shape, grad_output.dtype, algorithm, kind, *options.values())
@@ -161,7 +167,7 @@ def adaptive_gradient(
     operation: str, input_size: Any, grad_output: Any, data_format: str | None, algorithm: str
 ) -> Any:
     """The gradient of an adaptive average: `pool_gradient` with the output's size from `grad_output`."""
-    grad_output, size = as_array("grad_output", grad_output), _size(input_size)
+    grad_output, size = _any_array("grad_output", grad_output), _size(input_size)
     shape = _batched("input_size", size, operation)
     output_size = _spatial("grad_output", grad_output, size, shape, data_format)
     return pool_gradient(operation, size, grad_output, algorithm, output_size=output_size, data_format=data_format)
@@ -169,30 +175,46 @@ def adaptive_gradient(
 
 def global_pool(operation: str, x: Any, data_format: str | None, algorithm: str) -> np.ndarray:
     """A pooling of whole images, of any number of spatial axes."""
-    x = as_array("x", x)
-    flat, data_format = _few_axes("x", x.shape, data_format)
-    return pool(operation, x.reshape(flat), algorithm, data_format=data_format).reshape(_ones(x.shape, data_format))
+    x = _any_array("x", x)
+    shape = tuple(x.shape)
+    flat, data_format = _few_axes("x", shape, data_format)
+    result = pool(operation, _reshaped(x, flat), algorithm, data_format=data_format)
+    return _reshaped(result, _ones(shape, data_format))
 
 
 def global_pool_gradient(input_size: Any, grad_output: Any, data_format: str | None, algorithm: str) -> np.ndarray:
     """The gradient of a global average."""
-    size, grad_output = _size(input_size), as_array("grad_output", grad_output)
+    size, grad_output = _size(input_size), _any_array("grad_output", grad_output)
     flat, data_format = _few_axes("input_size", size, data_format)
     _check_shape("grad_output", grad_output, _ones(size, data_format))
-    grad_output = grad_output.reshape(_ones(flat, data_format))
-    return pool_gradient(
-        "global_avg_pool_input", flat, grad_output, algorithm, data_format=data_format
-    ).reshape(size)  # fmt: skip
+    grad_output = _reshaped(grad_output, _ones(flat, data_format))
+    result = pool_gradient("global_avg_pool_input", flat, grad_output, algorithm, data_format=data_format)
+    return _reshaped(result, size)
 
 
 def global_max_gradient(x: Any, grad_output: Any, data_format: str | None) -> np.ndarray:
     """The gradient of a global maximum, which is looked for once more."""
-    x, grad_output = as_array("x", x), as_array("grad_output", grad_output)
-    flat, data_format = _few_axes("x", x.shape, data_format)
-    _check_shape("grad_output", grad_output, _ones(x.shape, data_format))
-    _, indices = pool("global_max_pool", x.reshape(flat), "auto", data_format=data_format, return_indices=True)
-    grad_output = grad_output.reshape(indices.shape)
-    return max_gradient("global_max_pool_input", flat, indices, grad_output, data_format).reshape(x.shape)
+    x, grad_output = _any_array("x", x), _any_array("grad_output", grad_output)
+    shape = tuple(x.shape)
+    flat, data_format = _few_axes("x", shape, data_format)
+    _check_shape("grad_output", grad_output, _ones(shape, data_format))
+    _, indices = pool("global_max_pool", _reshaped(x, flat), "auto", data_format=data_format, return_indices=True)
+    grad_output = _reshaped(grad_output, indices.shape)
+    return _reshaped(max_gradient("global_max_pool_input", flat, indices, grad_output, data_format), shape)
+
+
+def _any_array(name: str, value: Any) -> Any:
+    """As `as_array`, but an array on a GPU is left where it is."""
+    return value if type(value) is not np.ndarray and on_gpu(value) else as_array(name, value)
+
+
+def _reshaped(array: Any, shape: tuple[int, ...]) -> Any:
+    """The array with another shape, wherever it is."""
+    return array.reshape(shape) if isinstance(array, np.ndarray) else gpu("pooling").reshaped(array, shape)
+
+
+def _on_gpu(a: Any, b: Any) -> bool:
+    return (type(a) is not np.ndarray or type(b) is not np.ndarray) and on_gpu(a, b)
 
 
 def _few_axes(name: str, shape: tuple[int, ...], data_format: str | None) -> tuple[tuple[int, ...], str | None]:
@@ -218,6 +240,8 @@ def _ones(shape: tuple[int, ...], data_format: str | None) -> tuple[int, ...]:
 
 def max_gradient(operation: str, input_size: Any, indices: Any, grad_output: Any, data_format: str | None) -> Any:
     """The gradient of a max pooling, by its indices."""
+    if _on_gpu(indices, grad_output):
+        return gpu("pooling").max_gradient(operation, _size(input_size), indices, grad_output, data_format)
     grad_output, size = as_array("grad_output", grad_output), _size(input_size)
     key, call = _find(operation, size, grad_output.shape, grad_output.dtype, data_format)
     if call is None:
@@ -232,6 +256,8 @@ def max_gradient(operation: str, input_size: Any, indices: Any, grad_output: Any
 
 def unpool(operation: str, x: Any, indices: Any, **options: Any) -> Any:
     """The elements of `x` at their indices, zeros elsewhere."""
+    if _on_gpu(x, indices):
+        return gpu("pooling").unpool(operation, x, indices, **options)
     x = as_array("x", x)
     key, call = _find(operation, x.shape, x.dtype, *options.values())
     if call is None:
@@ -244,6 +270,8 @@ def unpool(operation: str, x: Any, indices: Any, **options: Any) -> Any:
 
 def unpool_gradient(operation: str, input_size: Any, indices: Any, grad_output: Any, data_format: str | None) -> Any:
     """The gradient of an unpooling: the elements of `grad_output` at the indices."""
+    if _on_gpu(indices, grad_output):
+        return gpu("pooling").unpool_gradient(operation, _size(input_size), indices, grad_output, data_format)
     grad_output, size = as_array("grad_output", grad_output), _size(input_size)
     key, call = _find(operation, size, grad_output.shape, grad_output.dtype, data_format)
     if call is None:
@@ -324,7 +352,7 @@ def _spatial(
 
 
 def _check_shape(name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
-    if array.shape != shape:
+    if tuple(array.shape) != shape:
         raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
 
 

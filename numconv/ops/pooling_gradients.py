@@ -47,7 +47,8 @@ def max_pool2d_input(input_size: Any, indices: Any, grad_output: Any, *, data_fo
     Raises
     ------
     ValueError, TypeError
-        If shapes do not fit together, or an index is outside the input, before anything is written.
+        If shapes do not fit together, or an index is outside the input, before anything is written. On a GPU, where
+        reading indices back would make the host wait, those outside are passed over; they must be of dtype int64.
 
     Examples
     --------
@@ -407,7 +408,8 @@ def max_unpool2d_input(
     Raises
     ------
     ValueError, TypeError
-        If shapes do not fit together, or an index is outside the result.
+        If shapes do not fit together, or an index is outside the result. On a GPU those outside are passed over and
+        give 0; indices must be of dtype int64.
     """
     return unpool_gradient("max_unpool2d_input", input_size, indices, grad_output, data_format)
 

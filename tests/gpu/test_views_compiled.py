@@ -43,7 +43,7 @@ def test_views_point_to_their_first_element():
 
 def test_what_an_array_with_negative_strides_reaches():
     x = array((4, 6), strides=(-24, 4))
-    assert where(memory._reach(x, memory._lowest((4, 6), (-6, 1)))) == (-72, (24,), (4,))
+    assert where(memory.reach(x, memory._lowest((4, 6), (-6, 1)))) == (-72, (24,), (4,))
     assert memory._span(x) == (START - 72, START + 24)
     assert memory.overlap(x, array((2,)))
 

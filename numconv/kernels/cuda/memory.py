@@ -240,6 +240,13 @@ def contiguous(x: Any) -> Any:
     return copied(x)
 
 
+def realigned(x: Any) -> Any:
+    """The array itself, or a copy, contiguous from a multiple of 16 bytes on, as loads of 128 bits need it."""
+    if is_contiguous(x) and not aligned(x):
+        return copied(x)
+    return contiguous(x)
+
+
 def copy_into(out: Any, x: Any) -> None:
     """Write the elements of `x` into an array of its shape and dtype, whatever the strides of both."""
     if not out.size:
@@ -297,6 +304,6 @@ def _strided_copy(shape: Shape, x_strides: Shape, out_strides: Shape, x_start: i
                 rest = index(rest // index(shape[axis]))
                 source += here * x_strides[axis]
                 target += here * out_strides[axis]
-            out[target] = x[source]
+            out[uint64(target)] = x[uint64(source)]
 
     return body

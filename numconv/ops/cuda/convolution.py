@@ -32,10 +32,10 @@ class _Call:
         target = memory.empty(self.shape, problem.dtype) if out is None else out
         if not target.size:
             return target
-        direct = memory.is_contiguous(target)
+        direct = memory.is_contiguous(target) and memory.aligned(target)
         whole = memory.reshape(target, shape) if direct else memory.empty(shape, problem.dtype)
         if residual is not None:
-            residual = memory.reshape(memory.contiguous(residual), shape)
+            residual = memory.reshape(memory.realigned(residual), shape)
         workspace: Any = memory.empty((self._workspace,), np.uint8) if self._workspace else None
         self.algorithm.run(problem, packed, x, bias, residual, whole, workspace)
         if not direct:
@@ -85,7 +85,7 @@ def convolution(
     problem = call.problem
     _check("residual", residual, call.shape, problem.dtype)
     _check_out(out, call.shape, problem.dtype, x=x, weight=weight, bias=bias)
-    packed = call.algorithm.prepare(problem, memory.contiguous(weight))
+    packed = call.algorithm.prepare(problem, memory.realigned(weight))
     return call.run(packed, swept(x, problem), _contiguous(bias), residual, out)
 
 
@@ -141,11 +141,11 @@ def swept(x: Any, problem: ConvProblem) -> Any:
         x = memory.broadcast_to(x, (1, *x.shape))
     if problem.layout_in != problem.layout_out:  # counted channels first, it lies channels last
         x = memory.transpose(x, (0, *range(2, x.ndim), 1))
-    return memory.contiguous(x)
+    return memory.realigned(x)
 
 
 def _contiguous(array: Any) -> Any:
-    return None if array is None else memory.contiguous(array)
+    return None if array is None else memory.realigned(array)
 
 
 def _check(name: str, array: Any, shape: tuple[int, ...], dtype: np.dtype) -> None:
@@ -177,10 +177,10 @@ def gradient(
     problem = call.problem
     _check_out(out, call.shape, problem.dtype, **{names[1]: known}, grad_output=grad)
     if problem.direction == "input":
-        packed = call.algorithm.prepare(problem, memory.contiguous(known))
+        packed = call.algorithm.prepare(problem, memory.realigned(known))
         return call.run(packed, swept(grad, problem), None, None, out)
-    gradient = memory.reshape(memory.contiguous(grad), problem.output_shape)
-    return call.run(gradient, memory.reshape(memory.contiguous(known), problem.input_shape), None, None, out)
+    gradient = memory.reshape(memory.realigned(grad), problem.output_shape)
+    return call.run(gradient, memory.reshape(memory.realigned(known), problem.input_shape), None, None, out)
 
 
 def _checked_gradient(
@@ -281,7 +281,7 @@ def plan(
     problem = ConvProblem.make(operation, whole, weight.shape, dtype, bias_shape=bias_shape, **arguments)
     problem = replace(problem, device="cuda")
     chosen = select(problem, algorithm, packed=True)
-    weight = memory.contiguous(weight)
+    weight = memory.realigned(weight)
     packed = chosen.prepare(problem, weight)
     if memory.overlap(packed, weight):
         packed = memory.copied(weight)
