@@ -11,7 +11,7 @@ import numpy as np
 from numconv.algorithm import kernels
 from numconv.kernels.cpu.memory import empty
 from numconv.ops.bell import normal_distribution
-from numconv.ops.device import by_device
+from numconv.ops.device import by_device, on_host
 from numconv.ops.elementwise import NATIVE, blockwise, real, straight
 from numconv.problem import ACTIVATIONS, integer, parse_activation
 
@@ -66,7 +66,7 @@ def _evaluate(function: Callable[[np.ndarray], np.ndarray], x: Any, integers: bo
 
 
 def _named(name: str, x: Any, parameter: float = 0.0) -> np.ndarray:
-    x = np.asarray(x)
+    x = on_host("x", x)
     if name in _IN_KERNELS and x.dtype in NATIVE:
         out = empty(x.shape, x.dtype)
         kernels("activation").activate(name, parameter, straight(x, out.dtype), out.reshape(-1))

@@ -13,7 +13,7 @@ import numpy as np
 
 from numconv.algorithm import forced, select
 from numconv.ops import resampling
-from numconv.ops.device import gpu, on_gpu
+from numconv.ops.device import gpu, on_gpu, on_host
 from numconv.options import options
 from numconv.plan import (
     Call,
@@ -53,9 +53,7 @@ _calls: dict[Any, Call] = {}
 def as_array(name: str, value: Any) -> np.ndarray:
     """`value` as a NumPy array of a dtype that can be computed with."""
     if not isinstance(value, np.ndarray):
-        if on_gpu(value):
-            raise TypeError(f"{name} is on a GPU, and this operation runs on the CPU: copy it to the host first")
-        value = np.asarray(value)
+        value = on_host(name, value)
     if value.dtype.kind in "bOSUmM":
         raise TypeError(f"{name} must be of a float, integer or complex dtype, got {value.dtype}")
     return value

@@ -69,6 +69,13 @@ def by_device(function: F) -> F:
     return call  # type: ignore[return-value]
 
 
+def on_host(name: str, value: Any) -> np.ndarray:
+    """`value` as an array of NumPy, but not by a copy from a GPU."""
+    if type(value) not in _host and on_gpu(value):
+        raise TypeError(f"{name} is on a GPU, and this operation runs on the CPU: copy it to the host first")
+    return np.asarray(value)
+
+
 def is_array(value: Any) -> bool:
     """Whether `value` is an array of NumPy or of a device, not a number or a list."""
     return isinstance(value, (np.ndarray, np.generic)) or type(value) in _tables or on_gpu(value)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from numconv.kernels.cpu.memory import flat
+from numconv.ops.device import on_host
 from numconv.problem import FIRST, HALF, LAST, layout_of, supported_dtype
 
 BLOCK = 1 << 14  # elements: float32 input, output and a few temporaries of one block stay in a 1 MiB cache
@@ -16,7 +17,7 @@ NATIVE = (np.dtype(np.float32), np.dtype(np.float64))  # what kernels compute wi
 
 def movable(name: str, x: Any) -> np.ndarray:
     """`x` as an array in native byte order, for operations that only move elements: bool is welcome."""
-    x = np.asarray(x)
+    x = on_host(name, x)
     dtype = x.dtype if x.dtype == np.bool_ else supported_dtype(name, x.dtype)
     return x.astype(dtype, copy=False)
 
@@ -31,7 +32,7 @@ def real(name: str, x: Any) -> tuple[np.ndarray, np.dtype, np.dtype]:
     TypeError
         For bool, complex and anything that is not a number.
     """
-    x = np.asarray(x)
+    x = on_host(name, x)
     dtype = x.dtype
     if dtype is NATIVE[0] or dtype is NATIVE[1]:  # the usual case, found in 0.1 us
         return x, dtype, dtype

@@ -10,7 +10,7 @@ import numpy as np
 from numconv.algorithm import kernels
 from numconv.kernels.cpu.memory import empty
 from numconv.ops import activation as activations
-from numconv.ops.device import by_device
+from numconv.ops.device import by_device, on_host
 from numconv.ops.elementwise import NATIVE, straight
 from numconv.problem import HALF, supported_dtype
 
@@ -127,7 +127,7 @@ def linear_weight(x: Any, grad_output: Any) -> np.ndarray:
 
 def _operands(**given: Any) -> tuple[list[np.ndarray], np.dtype, np.dtype]:
     """Arrays, the dtype to compute in, and that of the result."""
-    arrays = [np.asarray(value) for value in given.values()]
+    arrays = [on_host(name, value) for name, value in given.items()]
     dtypes = [array.dtype for array in arrays]
     if dtypes[0] in NATIVE and dtypes.count(dtypes[0]) == len(dtypes):
         return arrays, dtypes[0], dtypes[0]

@@ -205,6 +205,12 @@ def test_the_host_is_not_mixed_in():
         nc.batch_norm(X, *map(there, VECTORS))
     with pytest.raises(TypeError, match="argmax runs on the CPU only"):
         arrays.argmax(there(X))
+    with pytest.raises(TypeError, match="x is on a GPU, and this operation runs on the CPU"):
+        nc.unfold(there(X), 2)
+    with pytest.raises(TypeError, match="grad_output is on a GPU"):
+        nc.relu_input(X, there(X))
+    with pytest.raises(TypeError, match="group_norm runs on the CPU only"):
+        nc.group_norm(there(X), 2)
     with pytest.raises(TypeError, match=r"call model.eval\(\)"):
         nc.batch_norm(there(X), *map(there, VECTORS), training=True)
     with pytest.raises(TypeError, match="integers, slices"):

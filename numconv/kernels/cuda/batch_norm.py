@@ -3,9 +3,9 @@
     y = activation((x - mean) scale + shift + residual)        scale = weight / sqrt(var + eps)
 
 for each channel. `coefficients` makes mean, scale and shift of the layer's vectors, a thread a channel. `normalise` is
-bound by memory: each thread takes four neighbours by 128-bit loads, which are four channels where these come last, and
-lie in one plane of a channel where planes are a multiple of four. The mean is subtracted first, so that data far from
-zero keep their digits.
+bound by memory: each thread takes four neighbours at once, by 128-bit loads of float32, which are four channels where
+these come last, and lie in one plane of a channel where planes are a multiple of four. The mean is subtracted first, so
+that data far from zero keep their digits.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from numconv.kernels.cuda import epilogue, launch, ptx, values
 
 THREADS = 256
 WIDTH = 4
+FOURFOLD = ("float32", "float16", "bfloat16")  # what is accessed by fours
 
 
 @launch.kernel(threads=THREADS)
@@ -70,9 +71,9 @@ def normalise(
         i = index(index(cuda.grid(1)) * index(WIDTH))
         if i < size:
             c = index(index(i // index(length)) % index(channels))
-            v = ptx.load4(x, i)
+            v = load4(x, i)
             if has_residual:
-                r = ptx.load4(residual, i)
+                r = load4(residual, i)
             else:
                 r = (number(0), number(0), number(0), number(0))
             if last:
@@ -82,13 +83,14 @@ def normalise(
                 m, s = vectors[c], vectors[index(c + index(channels))]
                 t = vectors[index(c + index(2 * channels))]
                 mean, scale, shift = (m, m, m, m), (s, s, s, s), (t, t, t, t)
-            ptx.store4(out, i, (
+            store4(out, i, (
                 activate((v[0] - mean[0]) * scale[0] + shift[0] + r[0]),
                 activate((v[1] - mean[1]) * scale[1] + shift[1] + r[1]),
                 activate((v[2] - mean[2]) * scale[2] + shift[2] + r[2]),
                 activate((v[3] - mean[3]) * scale[3] + shift[3] + r[3]),
             ))  # fmt: skip
 
+    load4, store4 = (values.load4(dtype), values.store4(dtype)) if vector else (None, None)
     body = launch.inlined(fourfold if vector else single)
 
     def added(x, vectors, residual, out, size):

@@ -2,7 +2,7 @@
 
     out[row * pitch + start + i] = x[row * width + i]
 
-By 128-bit accesses, four elements a thread, where width, pitch and start are multiples of four.
+By accesses of up to 128 bits, four elements a thread, where width, pitch and start are multiples of four.
 """
 
 from __future__ import annotations

@@ -3,9 +3,9 @@
     out[i] = f(a[i], b[i], c[i])
 
 An operand is an array or a number, which is passed to the kernel, so that no kernel is compiled for a number. Where all
-arrays lie alike a thread computes four neighbouring elements of float32, by 128-bit loads and one store, and one of any
-other dtype; what lies otherwise, or is broadcast, goes by strides that are built in, an element a thread. 16-bit floats
-are computed in float32 and rounded once.
+arrays lie alike a thread computes four neighbours, by 128-bit accesses of float32 and 64-bit ones of 16-bit floats, and
+one element of any other dtype; what lies otherwise, or is broadcast, goes by strides that are built in, an element a
+thread. 16-bit floats are computed in float32 and rounded once.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ from typing import Any
 import numpy as np
 from numba import cuda, uint32, uint64
 
-from numconv.kernels.cuda import epilogue, launch, ptx, values
+from numconv.kernels.cuda import epilogue, launch, values
 from numconv.kernels.cuda.memory import Shape
 from numconv.problem import ACTIVATIONS
 
 THREADS = 256
-WIDTH = 4  # elements of a 128-bit access
+WIDTH = 4
+FOURFOLD = ("float32", "float16", "bfloat16")  # what is accessed by fours
 NUMBER = "number"  # as the dtype of an operand
 
 
@@ -95,10 +96,7 @@ def _read4(dtype: str) -> Callable[..., Any]:
         v = np.float32(operand)
         return v, v, v, v
 
-    def array(operand, i):
-        return ptx.load4(operand, i)
-
-    return number if dtype == NUMBER else array
+    return number if dtype == NUMBER else values.load4(dtype)
 
 
 def computed_in(dtypes: tuple[str, ...], out: str) -> str:
@@ -109,8 +107,8 @@ def computed_in(dtypes: tuple[str, ...], out: str) -> str:
 
 
 def wide_access(dtypes: tuple[str, ...], out: str) -> bool:
-    """Whether operands of these dtypes are accessed by 128 bits."""
-    return all(d in ("float32", NUMBER) for d in dtypes) and out == "float32"
+    """Whether operands of these dtypes are accessed by fours."""
+    return out in FOURFOLD and all(d in (*FOURFOLD, NUMBER) for d in dtypes)
 
 
 def _entry(inner: Callable[..., None], count: int) -> Callable[..., None]:
@@ -150,12 +148,13 @@ def flat(name: str, parameter: float, dtypes: tuple[str, ...], out_dtype: str, v
     if not vector:
         return _entry(launch.inlined(single), len(dtypes))
     read4_a, read4_b, read4_c = (_read4(d) for d in _three(dtypes))
+    store4 = values.store4(out_dtype)
 
     def fourfold(a, b, c, out, size):
         i = index(index(cuda.grid(1)) * index(WIDTH))
         if index(i + index(WIDTH)) <= size:
             p, q, r = read4_a(a, i), read4_b(b, i), read4_c(c, i)
-            ptx.store4(out, i, (
+            store4(out, i, (
                 compute(p[0], q[0], r[0]), compute(p[1], q[1], r[1]),
                 compute(p[2], q[2], r[2]), compute(p[3], q[3], r[3]),
             ))  # fmt: skip

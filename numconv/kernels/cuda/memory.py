@@ -50,7 +50,7 @@ def unowned(x: Any) -> Any:
     from numba.cuda.cudadrv import driver
 
     pointer = driver.MemoryPointer(x.gpu_data.context, driver.binding.CUdeviceptr(address(x)), x.gpu_data.size)
-    return array_type()(x.shape, x.strides, x.dtype, gpu_data=pointer)
+    return array_type()(x.shape, x.strides, x.dtype, x.stream, pointer)
 
 
 def wrap(value: Any) -> Any:

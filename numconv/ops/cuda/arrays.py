@@ -158,7 +158,7 @@ def _place(out: Any, x: Any, axis: int, start: int) -> None:
     run = math.prod(x.shape[axis + 1 :])
     sizes = x.shape[axis] * run, out.shape[axis] * run, start * run
     width = _placing.WIDTH
-    vector = x.dtype == np.float32 and all(n % width == 0 for n in sizes) and memory.aligned(x)
+    vector = x.dtype.kind != "c" and all(n % width == 0 for n in sizes) and memory.aligned(x)
     kernel = _placing.place(*sizes, vector, out.size >= 1 << 31)
     kernel(launch.blocks(x.size, _placing.THREADS * (width if vector else 1)), _placing.THREADS, memory.flat(x),
            memory.flat(out), x.size)  # fmt: skip

@@ -93,7 +93,9 @@ def normalised(x: Any, coefficients: Any, data_format: str | None, activation: A
     after = residual is not None, *(parse(activation) or ("", 0.0))
     out = memory.empty(tuple(x.shape), x.dtype)
     width = _norms.WIDTH
-    vector = x.dtype == np.float32 and (channels if length == 1 else length) % width == 0 and memory.aligned(x)
+    vector = (
+        x.dtype.name in _norms.FOURFOLD and (channels if length == 1 else length) % width == 0 and memory.aligned(x)
+    )
     vector = vector and (residual is None or memory.aligned(residual))
     kernel = _norms.normalise(channels, length, x.dtype.name, vector, x.size >= 1 << 31, *after)
     arrays = [x, coefficients, *([] if residual is None else [residual]), out]
