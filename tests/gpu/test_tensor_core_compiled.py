@@ -50,8 +50,8 @@ def test_layers_of_resnet(layer, dtype):
         : 1 + (layer == "stem_7x7")
     ]
     code = assembled(convolution.kernel, convolution.types, (9, 0))
-    # Of all instructions in the loop: TF32 is rounded there, and the stem's threads have taps of their own.
-    assert check(code, dtype) > (0.2 if dtype == "float32" or layer == "stem_7x7" else 0.26)
+    # Of all instructions in the loop. TF32 is rounded there, by three each.
+    assert check(code, dtype) > (0.18 if dtype == "float32" else 0.26)
     width = "STG.E.128" if dtype == "float32" else "STG.E.64"
     assert count(code.instructions, width) == count(code.instructions, "STG") > 0
 
@@ -86,7 +86,7 @@ def test_small_problems_take_small_tiles():
 
 
 def test_the_epilogue_spills_nothing():
-    x, weight = (2, 64, 9, 9), (128, 64, 1, 1)
+    x, weight = (2, 256, 9, 9), (128, 256, 1, 1)
     for activation in ("gelu", "silu"):
         convolution = launches("conv2d", x, weight, "bfloat16", "last", "tensor_core", activation=activation)[-1]
         check(assembled(convolution.kernel, convolution.types, (9, 0)), "bfloat16")
