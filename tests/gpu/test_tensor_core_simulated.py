@@ -132,6 +132,23 @@ def test_epilogue(last, co):
     np.testing.assert_allclose(np.moveaxis(got, -1, 1) if last else got, expected, rtol=2**-8, atol=2**-8)
 
 
+def test_arrays_that_begin_anywhere_are_copied():
+    def slice_of(array):
+        larger = nc.cuda.to_device(np.concatenate([array.ravel()[:1], array.ravel()]))
+        return memory.reshape(memory.part(larger, 0, 1, larger.size), array.shape)
+
+    x, weight = numbers((2, 4, 4, 8), "float16"), numbers((8, 8, 1, 1), "float16")
+    residual = numbers((2, 4, 4, 8), "float16", 3)
+    options = {"data_format": "channels_last", "algorithm": "tensor_core"}
+    plain = nc.conv2d(*map(nc.cuda.to_device, (x, weight)), residual=nc.cuda.to_device(residual), **options)
+    out = slice_of(np.zeros_like(residual))
+    nc.conv2d(slice_of(x), slice_of(weight), residual=slice_of(residual), out=out, **options)
+    assert not memory.aligned(out) and (nc.cuda.to_host(out) == nc.cuda.to_host(plain)).all()
+    with launch.recorded() as found:
+        nc.conv2d(slice_of(x), slice_of(weight), residual=slice_of(residual), out=out, **options)
+    assert sum("copy" in launch.kernel.name for launch in found) == 3
+
+
 def test_it_is_chosen_for_half_precision_and_where_the_caller_asks_for_fast():
     def chosen(dtype, **options):
         weight = memory.FakeCUDAArray(np.empty((64, 64, 3, 3), DTYPES[dtype]))
