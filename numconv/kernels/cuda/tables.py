@@ -14,10 +14,11 @@ from numconv.kernels.cuda.implicit_gemm import ImplicitGemm
 from numconv.kernels.cuda.implicit_gemm_weight import ImplicitGemmWeight
 from numconv.kernels.cuda.max_pooling import Max
 from numconv.kernels.cuda.tensor_core import TensorCore
+from numconv.kernels.cuda.tensor_core_weight import TensorCoreWeight
 from numconv.kernels.cuda.unpooling import MaxGradient, Unpool, UnpoolGradient
 
 _FIRST = (Depthwise(), Grouped(), TensorCore(), ImplicitGemm())
-_WEIGHT = (DepthwiseWeight(), GroupedWeight(), ImplicitGemmWeight(), DirectWeight())
+_WEIGHT = (DepthwiseWeight(), GroupedWeight(), TensorCoreWeight(), ImplicitGemmWeight(), DirectWeight())
 
 TABLES: dict[str, tuple[Algorithm, ...]] = {}
 for _n in (1, 2, 3):
