@@ -37,16 +37,10 @@ class _Call:
         if residual is not None:
             residual = memory.reshape(memory.realigned(residual), shape)
         workspace: Any = memory.empty((self._workspace,), np.uint8) if self._workspace else None
-        packed, x, residual = map(_aligned, (packed, x, residual))
         self.algorithm.run(problem, packed, x, bias, residual, whole, workspace)
         if not direct:
             memory.copy_into(target, memory.reshape(whole, self.shape))
         return target
-
-
-def _aligned(array: Any) -> Any:
-    """The array itself, or a copy where 128-bit accesses would not suit: a slice of a larger one may begin anywhere."""
-    return array if array is None or not array.size or memory.aligned(array) else memory.copied(array)
 
 
 def _find(key: Any, make: Callable[[], _Call]) -> _Call:
