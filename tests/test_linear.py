@@ -109,8 +109,12 @@ def test_judges_its_arguments(arguments, error, message):
 
 
 @pytest.mark.parametrize(
-    "m, n, k", [(1, 1, 1), (5, 3, 7), (33, 65, 130), (3, 2, 1030), (6, 2500, 3), (2, 5, 0), (0, 3, 4)]
-)
+    "m, n, k",
+    [
+        (1, 1, 1), (5, 3, 7), (33, 65, 130), (3, 2, 1030), (6, 2500, 3), (2, 5, 0), (0, 3, 4), (9, 1100, 50),
+        (600, 9, 250),
+    ],
+)  # fmt: skip
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_any_number_of_threads_gives_the_same_bits(m, n, k, dtype, threads, always_parallel):
     x, weight, grad = noise((m, k), dtype), noise((n, k), dtype, 1), noise((m, n), dtype, 2)

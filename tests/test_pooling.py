@@ -476,6 +476,27 @@ def test_ties_nan_and_infinity_in_maxima(dtype, algorithm):
                 agree(ask(f"max_pool{len(case.kernel)}d", question, layout), question, 0)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_windows_of_all_sizes_that_tile_the_image(dtype, threads, always_parallel):
+    """Rows shorter and longer than vectors; the first of equal maxima, the last NaN, the same bits of averages."""
+    rng = np.random.default_rng(5)
+    for kernel, size in itertools.product(itertools.product(range(1, 5), repeat=2), ((3, 1), (2, 21))):
+        x = rng.standard_normal((2, 3, kernel[0] * size[0], kernel[1] * size[1])).astype(dtype)
+        ties = np.round(x)
+        ties[rng.random(x.shape) < 0.1] = np.nan
+        expected, mean = ref.max_pool(ties, kernel, kernel), ref.avg_pool(x, kernel, kernel)
+        averages = []
+        for number in (1, 2, 3):
+            threads(number)
+            found = nc.max_pool2d(ties, kernel, return_indices=True, algorithm="tiled")
+            np.testing.assert_array_equal(found[0], expected[0])
+            np.testing.assert_array_equal(found[1], expected[1])
+            np.testing.assert_array_equal(nc.max_pool2d(ties, kernel, algorithm="tiled"), expected[0])
+            averages.append(nc.avg_pool2d(x, kernel, algorithm="tiled"))
+            assert averages[-1].tobytes() == averages[0].tobytes()
+        np.testing.assert_allclose(averages[0], mean, rtol=0, atol=2e-6)
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("algorithm", ["separable", "direct"])
 @pytest.mark.parametrize("layout", ["first", "last"])

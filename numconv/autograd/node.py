@@ -43,15 +43,15 @@ class Node:
     attributes : dict
     inputs : tuple
         Tensors whose values the rule reads, Outlines of others, numbers, None.
-    versions : tuple
-        The version that each kept Tensor had, else None.
-    links : tuple
+    versions : list
+        (place among the inputs, version it had) of each kept Tensor.
+    links : list
         For each input that wants a gradient the node that it came from, or the leaf itself; else None.
     """
 
     __slots__ = (
-        "attributes", "counter", "dtype", "hooks", "inputs", "links", "needs", "operation", "order", "others", "output",
-        "retains", "shape", "version", "versions",
+        "attributes", "counter", "dtype", "has_arrays", "hooks", "inputs", "links", "needs", "operation", "order",
+        "others", "output", "retains", "shape", "version", "versions",
     )  # fmt: skip
 
     def __init__(
@@ -60,23 +60,27 @@ class Node:
     ) -> None:  # fmt: skip
         kept, keeps_output = operation.kept(needs)
         saved: list[Any] = []
-        versions, links = [], []
+        links: list[Any] = []
+        self.versions: list[tuple[int, int]] = []
+        self.has_arrays = False
         for value, keep, need in zip(inputs, kept, needs):
-            link = version = outline = None
+            link = None
             if isinstance(value, Operators):
                 if need:
                     link = value if value.node is None else value.node
                 if keep:
-                    version = value.counter[0]
+                    self.versions.append((len(saved), value.counter[0]))
                 else:
-                    outline = Outline(value.data)
-            elif not keep and is_array(value):
-                outline = Outline(value)
-            saved.append(value if outline is None else outline)
-            versions.append(version)
+                    value = Outline(value.data)  # noqa: PLW2901
+            elif value is not None and is_array(value):
+                if keep:
+                    self.has_arrays = True
+                else:
+                    value = Outline(value)  # noqa: PLW2901
+            saved.append(value)
             links.append(link)
         self.operation, self.attributes, self.needs, self.order = operation.name, attributes, needs, next(_orders)
-        self.inputs, self.versions, self.links = tuple(saved), tuple(versions), tuple(links)
+        self.inputs, self.links = tuple(saved), links
         self.shape, self.dtype, self.counter, self.version = output.shape, output.dtype, counter, counter[0]
         self.output: Any = output if keeps_output else Outline(output)
         self.others = others
@@ -101,8 +105,10 @@ class Node:
     def saved(self, wrap: Callable[..., Any]) -> tuple[Any, tuple[Any, ...]]:
         """(output, inputs) as the rule gets them, checked to be what they were; `wrap` makes Tensors."""
         self._check_kept()
-        for i, (value, version) in enumerate(zip(self.inputs, self.versions)):
-            if version is not None and value.counter[0] != version:
+        inputs = self.inputs
+        for i, version in self.versions:
+            value = inputs[i]
+            if value.counter[0] != version:
                 raise RuntimeError(
                     f"input {i} of {self.operation!r}, of shape {value.shape}, was changed in place after it was used "
                     f"(version {value.counter[0]}, expected {version}), and the gradient is made of it"
@@ -115,7 +121,8 @@ class Node:
                     f"(version {self.counter[0]}, expected {self.version}), and the gradient is made of it"
                 )
             output = wrap(output, True, self, self.counter)
-        inputs = tuple([wrap(value, False, None, [0, False]) if is_array(value) else value for value in self.inputs])
+        if self.has_arrays:
+            inputs = tuple([wrap(value, False, None, [0, False]) if is_array(value) else value for value in inputs])
         return (output, *self.others) if self.others else output, inputs
 
     def release(self) -> None:

@@ -119,7 +119,7 @@ def cross_entropy_rule(grad, output, inputs, attributes, needs):
     if is_grad_enabled() or any(needs[1:]):
         return composed(_cross_entropy, grad, inputs, attributes, needs)
     x, target, weight = inputs
-    return apply("cross_entropy_input", x, target, grad, weight, output[1], **attributes), None, None
+    return apply("cross_entropy_input", x, target, grad, weight, *output[1:], **attributes), None, None
 
 
 def nll_rule(grad, output, inputs, attributes, needs):
@@ -132,11 +132,13 @@ def nll_rule(grad, output, inputs, attributes, needs):
 def cross_entropy_forward(
     x: Any, target: Any, weight: Any, *, ignore_index: int, reduction: str, label_smoothing: float
 ) -> Any:
-    return classification.cross_entropy_and_norms(x, target, weight, ignore_index, reduction, label_smoothing)
+    return classification.cross_entropy_and_more(x, target, weight, ignore_index, reduction, label_smoothing)
 
 
-def cross_entropy_backward(x: Any, target: Any, grad: Any, weight: Any, norms: Any, **options: Any) -> Any:
-    return classification.cross_entropy_input(x, target, grad, weight, norms=norms, **options)
+def cross_entropy_backward(
+    x: Any, target: Any, grad: Any, weight: Any, norms: Any = None, count: Any = None, **options: Any
+) -> Any:
+    return classification.cross_entropy_input(x, target, grad, weight, norms=norms, count=count, **options)
 
 
 _READS = ((0, 1, 2),) * 3

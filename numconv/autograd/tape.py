@@ -192,7 +192,15 @@ def apply(name: str, *inputs: Any, **attributes: Any) -> Any:
         operation = TABLE[name]
     except KeyError:
         raise ValueError(f"name must be an operation of the tape, got {name!r}") from None
-    result = operation.forward(*[i.data if isinstance(i, Tensor) else i for i in inputs], **attributes)
+    bare, needs = [], []
+    for value in inputs:
+        if isinstance(value, Tensor):
+            bare.append(value.data)
+            needs.append(value.requires_grad)
+        else:
+            bare.append(value)
+            needs.append(False)
+    result = operation.forward(*bare, **attributes)
     others: tuple[Tensor, ...] = ()
     if type(result) is tuple:
         others = tuple([wrap(other, False, None, [0, False]) for other in result[1:]])
@@ -202,16 +210,14 @@ def apply(name: str, *inputs: Any, **attributes: Any) -> Any:
         counter = inputs[0].counter
         counter[1] = True
     node = None
-    if operation.rule is not None and grad_mode.get():
-        needs = tuple([isinstance(i, Tensor) and i.requires_grad for i in inputs])
-        if True in needs:
-            node = Node(operation, inputs, attributes, needs, result, others, counter)
+    if True in needs and operation.rule is not None and grad_mode.get():
+        node = Node(operation, inputs, attributes, tuple(needs), result, others, counter)
     tensor = wrap(result, node is not None, node, counter)
-    value = (tensor, *others) if others else tensor
+    given = (tensor, *others) if others else tensor
     listen = listener.get()
     if listen is not None:
-        listen(name, inputs, attributes, value)
-    return value
+        listen(name, inputs, attributes, given)
+    return given
 
 
 def in_place(tensor: Tensor, name: str, *others: Any, **attributes: Any) -> Tensor:

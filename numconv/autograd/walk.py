@@ -7,7 +7,7 @@ and sums are formed in the same order every time. Nodes wait in a heap: no recur
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from numconv.autograd.node import Node
@@ -72,17 +72,16 @@ def walk(
         if node in ends:
             found[node] = gradient
         if leading is None or node in leading:
-            for where, value, fresh in _step(apply, wrap, node, gradient, wanted, retain_graph):
-                deliver(where, value, fresh)
+            _step(apply, wrap, node, gradient, wanted, retain_graph, deliver)
     found.update(arrived)
     return found, shared
 
 
 def _step(
     apply: Callable[..., Any], wrap: Callable[..., Any], node: Node, gradient: Any, wanted: set[Any] | None,
-    retain_graph: bool,
-) -> Iterator[tuple[Any, Any, bool]]:  # fmt: skip
-    """Run one node's rule. (Node or leaf, its gradient, whether this has memory of its own) for each that gets one."""
+    retain_graph: bool, deliver: Callable[[Any, Any, bool], None],
+) -> None:  # fmt: skip
+    """Run one node's rule, and `deliver(Node or leaf, its gradient, whether this has memory of its own)` to each."""
     output, inputs = node.saved(wrap)
     links: Any = node.links
     needs = node.needs
@@ -97,19 +96,20 @@ def _step(
             f"the rule of {node.operation!r} must give a tuple of {len(needs)} gradients, one an input, "
             f"got {gradients!r}"
         )
-    given = (gradient, *inputs, *(output if isinstance(output, tuple) else (output,)))
     value: Any
     for i, (link, need, value) in enumerate(zip(links, needs, gradients)):
         if not need or value is None:
             continue
-        if not isinstance(value, Operators) or value.shape != link.shape:
+        if not isinstance(value, Operators) or value.data.shape != link.shape:
             raise ValueError(
                 f"the rule of {node.operation!r} must give input {i} a Tensor of its shape {link.shape} as gradient, "
                 f"got {getattr(value, 'shape', value)}"
             )
-        # Of leaves only it matters, whose gradients the user gets.
-        fresh = isinstance(link, Node) or not _shares(value, (*given, *gradients[:i]))
-        yield link, value if value.dtype == link.dtype else apply("astype", value, dtype=link.dtype), fresh
+        fresh = True
+        if not isinstance(link, Node):  # of leaves only it matters, whose gradients the user gets
+            outputs = output if isinstance(output, tuple) else (output,)
+            fresh = not _shares(value, (gradient, *inputs, *outputs, *gradients[:i]))
+        deliver(link, value if value.data.dtype == link.dtype else apply("astype", value, dtype=link.dtype), fresh)
 
 
 def _shares(value: Any, others: tuple[Any, ...]) -> bool:

@@ -228,7 +228,7 @@ def _products(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 @by_device
 def sum(x: Any, *, axis: Axes = None, keepdims: bool = False) -> Any:
-    return np.sum(x, axis, keepdims=keepdims, dtype=_sum_dtype(x))
+    return x.sum(axis, _sum_dtype(x), keepdims=keepdims)  # `np.sum` takes 0.7 us more
 
 
 @by_device

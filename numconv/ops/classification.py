@@ -15,7 +15,7 @@ from numconv.ops.elementwise import parameter, real, straight
 from numconv.ops.loss import check_reduction, reduced, spread
 from numconv.problem import integer
 
-_INDEX = np.dtype(np.int64)
+_INDEX, _DOUBLE = np.dtype(np.int64), np.dtype(np.float64)
 
 
 def cross_entropy(
@@ -54,13 +54,16 @@ def cross_entropy(
     TypeError
         For bool and complex arrays, and indices that are no integers.
     """
-    return cross_entropy_and_norms(input, target, weight, ignore_index, reduction, label_smoothing)[0]
+    return cross_entropy_and_more(input, target, weight, ignore_index, reduction, label_smoothing)[0]
 
 
-def cross_entropy_and_norms(
+def cross_entropy_and_more(
     input: Any, target: Any, weight: Any, ignore_index: int, reduction: str, label_smoothing: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """(what `cross_entropy` returns, log sum exp of each row of scores: it saves the gradient half of the work)."""
+) -> tuple[np.ndarray, ...]:
+    """What `cross_entropy` returns, and what saves the gradient half of the work.
+
+    That is the log sum exp of each row of scores, and the weight of all targets; of probabilities nothing.
+    """
     x, work, result = real("input", input)
     target = np.asarray(target)
     scale = _options(x, weight, reduction, label_smoothing)
@@ -71,10 +74,8 @@ def cross_entropy_and_norms(
             values = np.asarray(-np.sum(logs * goal, _axis(x), dtype=np.float64))
             return reduced(values, reduction, values.size, result), np.empty(0)
     rows, index, shape = _rows(x, target, work)
-    losses, norms = kernels("cross_entropy").losses(rows, index, scale, ignore_index, label_smoothing)
-    _check_classes(losses, index, ignore_index, scale.size)
-    count = _count(index, scale, ignore_index) if reduction == "mean" else 1
-    return reduced(losses.reshape(shape), reduction, count, result), norms
+    losses, norms, count = _losses(rows, index, scale, ignore_index, label_smoothing)
+    return reduced(losses.reshape(shape), reduction, float(count), result), norms, count
 
 
 def cross_entropy_input(
@@ -87,6 +88,7 @@ def cross_entropy_input(
     label_smoothing: float = 0.0,
     *,
     norms: Any = None,
+    count: Any = None,
 ) -> np.ndarray:
     """The gradient of `cross_entropy` with respect to its scores.
 
@@ -96,8 +98,8 @@ def cross_entropy_input(
         As there.
     grad_output : array_like
         The gradient of the loss: one number, or with reduction "none" of the loss's shape.
-    norms : array_like, optional
-        The logarithms of sums of exponentials, where they are known.
+    norms, count : array_like, optional
+        The logarithms of sums of exponentials, and the weight of all targets, where they are known.
 
     Returns
     -------
@@ -121,16 +123,12 @@ def cross_entropy_input(
             total = goal.sum(_axis(x), keepdims=True)
             return np.multiply(p * total - goal, each, order="C").astype(result)
     rows, index, shape = _rows(x, target, work)
-    kernel = kernels("cross_entropy")
-    if norms is None:
-        losses, norms = kernel.losses(rows, index, scale, ignore_index, label_smoothing)
-        _check_classes(losses, index, ignore_index, scale.size)
-    count = _count(index, scale, ignore_index) if reduction == "mean" else 1
-    each = spread(grad_output, shape, reduction, count)
+    if norms is None or count is None:
+        _, norms, count = _losses(rows, index, scale, ignore_index, label_smoothing)
+    each = spread(grad_output, shape, reduction, float(count))
     out = empty((*shape, scale.size), work)
-    grads = np.full(index.size, each, np.float64) if each.ndim == 0 else straight(each, np.dtype(np.float64))
-    kernel.gradients(
-        rows, index, scale, ignore_index, label_smoothing, straight(norms, np.dtype(np.float64)), grads,
+    kernels("cross_entropy").gradients(
+        rows, index, scale, ignore_index, label_smoothing, straight(norms, _DOUBLE), straight(each, _DOUBLE),
         out.reshape(-1),
     )  # fmt: skip
     if _axis(x) < x.ndim - 1:
@@ -257,10 +255,19 @@ def _rows(x: np.ndarray, target: np.ndarray, work: np.dtype) -> tuple[np.ndarray
     return straight(rows, work), straight(target, _INDEX), shape
 
 
+def _losses(
+    rows: np.ndarray, index: np.ndarray, scale: np.ndarray, ignored: int, smoothing: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(loss and log sum exp of each row, the weight of all targets)."""
+    losses, norms, weights = kernels("cross_entropy").losses(rows, index, scale, ignored, smoothing)
+    _check_classes(losses, index, ignored, scale.size)
+    return losses, norms, np.asarray(weights.sum())
+
+
 def _check_classes(losses: np.ndarray, index: np.ndarray, ignored: int, classes: int) -> None:
     """Raise where a loss is NaN because its target is no class."""
     integer("ignore_index", ignored)
-    if losses.size and np.isnan(np.sum(losses)):
+    if losses.size and math.isnan(losses.sum()):
         outside = (index != ignored) & ((index < 0) | (index >= classes))
         if outside.any():
             raise ValueError(

@@ -71,6 +71,8 @@ def common_dtype(**arrays: Any) -> np.dtype:
 
 def _sizes(name: str, shape: Any) -> tuple[int, ...]:
     """A shape that is an argument, checked."""
+    if type(shape) is tuple and {*map(type, shape)} == {int} and min(shape) >= 0:
+        return shape
     if not isinstance(shape, Iterable):
         raise TypeError(f"{name} must be a sequence of integers, got {shape!r}")
     return tuple(integer(f"{name}[{i}]", n, 0) for i, n in enumerate(shape))

@@ -61,18 +61,19 @@ def alike(**arrays: Any) -> tuple[list[np.ndarray], np.dtype, np.dtype]:
     TypeError
         For bool and complex arrays and where there is no common dtype.
     """
-    found = {name: real(name, array)[0] for name, array in arrays.items()}
-    (first, one), *others = found.items()
-    for name, array in others:
-        if array.shape != one.shape:
-            raise ValueError(f"{name} must have the shape of {first}, {one.shape}, got {array.shape}")
-    given = [array.dtype for array in found.values()]
+    found, given = [], []
+    for name, array in arrays.items():
+        found.append(real(name, array)[0])
+        given.append(found[-1].dtype)
+        if found[-1].shape != found[0].shape:
+            first = next(iter(arrays))
+            raise ValueError(f"{name} must have the shape of {first}, {found[0].shape}, got {found[-1].shape}")
     try:
-        dtype = given[0] if all(d is given[0] for d in given) else np.result_type(*given)
+        dtype = given[0] if given.count(given[0]) == len(given) else np.result_type(*given)
     except TypeError:
-        raise TypeError(f"{', '.join(found)} must have a common dtype, got {[str(d) for d in given]}") from None
-    _, work, result = real(first, np.empty(0, dtype)) if dtype not in NATIVE else (None, dtype, dtype)
-    return list(found.values()), work, result
+        raise TypeError(f"{', '.join(arrays)} must have a common dtype, got {[str(d) for d in given]}") from None
+    _, work, result = (None, dtype, dtype) if dtype in NATIVE else real("x", np.empty(0, dtype))
+    return found, work, result
 
 
 def parameter(name: str, value: Any, shape: tuple[int, ...], default: float = 0.0) -> np.ndarray:
@@ -86,7 +87,9 @@ def parameter(name: str, value: Any, shape: tuple[int, ...], default: float = 0.
 
 
 def straight(x: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """The elements in row-major order, in one run of memory that may be the array's own."""
+    """The elements in row-major order, in one run of memory that may be the array's own; no half precision."""
+    if x.dtype is dtype and x.flags.carray:  # the usual case, in half of the time
+        return x.reshape(-1)
     return flat(np.asarray(x, dtype, order="C"))[0]
 
 

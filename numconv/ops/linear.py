@@ -41,8 +41,7 @@ def linear(x: Any, weight: Any, bias: Any = None, activation: Any = None) -> np.
     TypeError
         For bool and unsupported dtypes, or an activation of an integer or complex result.
     """
-    operands = {"x": x, "weight": weight} | ({} if bias is None else {"bias": bias})
-    (x, weight, *rest), work, dtype = _operands(**operands)
+    (x, weight, *rest), work, dtype = _operands(x=x, weight=weight, **({} if bias is None else {"bias": bias}))
     if weight.ndim not in (1, 2):
         raise ValueError(f"weight must have shape (out, in) or (in,), got {weight.shape}")
     if x.ndim < 1 or x.shape[-1] != weight.shape[-1]:
@@ -54,7 +53,9 @@ def linear(x: Any, weight: Any, bias: Any = None, activation: Any = None) -> np.
     if parsed is not None and dtype.kind not in "fV":
         raise TypeError(f"activation needs a float dtype, got {dtype}")
 
-    x, weight, *rest = (array.astype(work, copy=False) for array in (x, weight, *rest))
+    x, weight, *rest = [array if array.dtype is work else array.astype(work) for array in (x, weight, *rest)]
+    if parsed is None and dtype in NATIVE and x.size and (not rest or rest[0].shape == weight.shape[:-1]):
+        return _by_rows(x.reshape(-1, x.shape[-1]), weight, *rest).reshape(shape)
     with np.errstate(all="ignore"):
         y = _by_rows(x.reshape(-1, x.shape[-1]), weight).reshape(shape) if x.size else np.zeros(shape, work)
         if rest:
@@ -91,12 +92,7 @@ def linear_input(weight: Any, grad_output: Any) -> np.ndarray:
         raise ValueError(f"grad_output must have a last axis of weight's {weight.shape[0]}, got {grad_output.shape}")
     lead = grad_output.shape[:-1]
     rows = grad_output.reshape(math.prod(lead), weight.shape[0])
-    with np.errstate(all="ignore"):
-        return (
-            product(rows.astype(work, copy=False), weight.astype(work, copy=False), False)
-            .reshape(*lead, weight.shape[1])
-            .astype(dtype, copy=False)
-        )
+    return _product(rows, weight, False, work, dtype).reshape(*lead, weight.shape[1])
 
 
 @by_device
@@ -126,18 +122,16 @@ def linear_weight(x: Any, grad_output: Any) -> np.ndarray:
         raise ValueError(f"grad_output must have the leading axes of x, {x.shape[:-1]}, got {grad_output.shape}")
     count = math.prod(x.shape[:-1])
     rows, gradients = x.reshape(count, x.shape[-1]), grad_output.reshape(count, *(out or (1,)))
-    with np.errstate(all="ignore"):
-        sums = product(gradients.astype(work, copy=False), rows.astype(work, copy=False), True)
-        return sums.reshape(*out, x.shape[-1]).astype(dtype, copy=False)
+    return _product(gradients, rows, True, work, dtype).reshape(*out, x.shape[-1])
 
 
 def _operands(**given: Any) -> tuple[list[np.ndarray], np.dtype, np.dtype]:
     """Arrays, the dtype to compute in, and that of the result."""
     arrays = [on_host(name, value) for name, value in given.items()]
-    first = arrays[0].dtype
-    if first in NATIVE and all(array.dtype is first for array in arrays):
-        return arrays, first, first
-    dtypes = [supported_dtype(name, array.dtype) for name, array in zip(given, arrays)]
+    dtypes = [array.dtype for array in arrays]
+    if dtypes[0] in NATIVE and dtypes.count(dtypes[0]) == len(dtypes):
+        return arrays, dtypes[0], dtypes[0]
+    dtypes = [supported_dtype(name, dtype) for name, dtype in zip(given, dtypes)]
     try:
         dtype = np.result_type(*dtypes)
     except TypeError:
@@ -145,15 +139,24 @@ def _operands(**given: Any) -> tuple[list[np.ndarray], np.dtype, np.dtype]:
     return arrays, np.dtype(np.float32) if dtype.name in HALF else dtype, dtype
 
 
-def _by_rows(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """a @ b.T, for b of one axis or two, in a dtype that both have."""
+def _by_rows(a: np.ndarray, b: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:
+    """a @ b.T, for b of one axis or two, in a dtype that both have; plus `bias`, where a kernel takes the dtype."""
     if a.dtype not in NATIVE:
         return a @ b.T
     n = len(b) if b.ndim == 2 else 1
     c = np.empty((len(a), n), a.dtype)
     shape = len(a), n, a.shape[1]
-    kernels("matrix_product").times_rows(straight(a, a.dtype), straight(b, a.dtype), c.reshape(-1), shape)
+    add = None if bias is None else straight(bias, a.dtype)
+    kernels("matrix_product").times_rows(straight(a, a.dtype), straight(b, a.dtype), c.reshape(-1), shape, add)
     return c
+
+
+def _product(a: np.ndarray, b: np.ndarray, transposed: bool, work: np.dtype, dtype: np.dtype) -> np.ndarray:
+    """`product`, computed in `work`, in another dtype."""
+    if a.dtype is work and b.dtype is work and dtype in NATIVE:
+        return product(a, b, transposed)
+    with np.errstate(all="ignore"):
+        return product(a.astype(work, copy=False), b.astype(work, copy=False), transposed).astype(dtype, copy=False)
 
 
 def product(a: np.ndarray, b: np.ndarray, transposed: bool = False) -> np.ndarray:

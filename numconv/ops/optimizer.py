@@ -105,12 +105,19 @@ def adam(
     TypeError
         If `param` is not of a real float dtype.
     """
-    sign = -1.0 if maximize else 1.0
-    decay, shrink = (0.0, 1 - lr * weight_decay) if decoupled else (weight_decay, 1.0)
-    root = math.sqrt(1 - beta2**step)
-    numbers = sign, decay, shrink, 1 - beta1, beta2, 1 - beta2, lr / (1 - beta1**step), root, eps
+    numbers = _adam_numbers(step, lr, beta1, beta2, eps, weight_decay, decoupled, maximize)
     kernel = _kernels().adam(max_exp_avg_sq is not None)
     _step(kernel, param, grad, (exp_avg, exp_avg_sq, max_exp_avg_sq), numbers)
+
+
+@functools.lru_cache(maxsize=16)
+def _adam_numbers(
+    step: int, lr: float, beta1: float, beta2: float, eps: float, weight_decay: float, decoupled: bool, maximize: bool
+) -> tuple[float, ...]:
+    """What the kernel takes."""
+    decay, shrink = (0.0, 1 - lr * weight_decay) if decoupled else (weight_decay, 1.0)
+    root, sign = math.sqrt(1 - beta2**step), -1.0 if maximize else 1.0
+    return sign, decay, shrink, 1 - beta1, beta2, 1 - beta2, lr / (1 - beta1**step), root, eps
 
 
 @by_device
@@ -208,7 +215,7 @@ def _work(dtype: np.dtype) -> np.dtype:
 
 def _flat(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """The elements in their order, for reading."""
-    if array.dtype == dtype and array.flags.carray:
+    if array.dtype is dtype and array.flags.carray:
         return array.reshape(-1)
     return flat(native(array.astype(dtype, order="C", copy=False)))[0]
 
@@ -221,12 +228,14 @@ def _step(
     numbers: tuple[float, ...],
 ) -> None:
     dtype, shape = _work(param.dtype), param.shape
-    for array in (grad, *states):
-        if array is not None and array.shape != shape:
-            name = "grad" if array is grad else "state"
-            raise ValueError(f"{name} must have the parameter's shape {shape}, got {array.shape}")
-    target = param if param.dtype == dtype and param.flags.carray else native(param.astype(dtype, order="C"))
-    kept = [_none(dtype) if state is None else state.reshape(-1) for state in states]
+    if grad.shape != shape:
+        raise ValueError(f"grad must have the parameter's shape {shape}, got {grad.shape}")
+    kept = []
+    for state in states:
+        if state is not None and state.shape != shape:
+            raise ValueError(f"state must have the parameter's shape {shape}, got {state.shape}")
+        kept.append(_none(dtype) if state is None else state.reshape(-1))
+    target = param if param.dtype is dtype and param.flags.carray else native(param.astype(dtype, order="C"))
     _kernels().launch(kernel, target.reshape(-1), _flat(grad, dtype), *kept, _numbers(dtype, numbers))
     if target is not param:
         param[...] = target

@@ -41,9 +41,10 @@ class _Call:
         found = new(self._shape, _INDEX) if self.problem.indices else None
         if not out.size:
             return out if found is None else (out, found)
-        if not all(array.size for array in inputs):
-            out[...] = 0
-            return out
+        for array in inputs:
+            if not array.size:
+                out[...] = 0
+                return out
         target = out if out.shape == self.target else out.reshape(self.target)
         outputs: tuple[np.ndarray, ...] = (target,)
         if found is not None:
@@ -57,14 +58,16 @@ class _Call:
 
     def _compute(self, inputs: tuple[np.ndarray, ...], outputs: tuple[np.ndarray, ...]) -> None:
         """Run the algorithm, or launch its kernels again, for which inputs must lie as at the first call."""
-        if not self._replays or not all(array.flags.carray for array in inputs):
+        replays = self._replays
+        for array in inputs:
+            replays = replays and array.flags.carray
+        if not replays:
             self._algorithm.run(self.problem, inputs, outputs)
-            return
-        if self._again is not None:
+        elif self._again is not None:
             self._again(*inputs, *outputs)
-            return
-        again = self._algorithm.first_run(self.problem, inputs, outputs)
-        self._replays, self._again = again is not None, again
+        else:
+            again = self._algorithm.first_run(self.problem, inputs, outputs)
+            self._replays, self._again = again is not None, again
 
 
 def pool(operation: str, x: Any, algorithm: str, *, weights: Any = None, **options: Any) -> Any:
@@ -336,6 +339,8 @@ def _collapsed(problem: PoolProblem) -> PoolProblem:
 
 
 def _size(input_size: Any) -> tuple[int, ...]:
+    if type(input_size) is tuple and {*map(type, input_size)} == {int} and min(input_size) >= 0:
+        return input_size
     if not isinstance(input_size, (tuple, list)):
         raise TypeError(f"input_size must be the shape of the pooling's input, got {input_size!r}")
     return tuple(integer("input_size", n, 0) for n in input_size)

@@ -1,6 +1,5 @@
 """Every algorithm of every convolution on the named small cases in the simulator, against the oracle."""
 
-import numpy as np
 import pytest
 from gpu.elsewhere import call, small
 from passes import LAYOUTS, cases_of, error, problem_of, question
@@ -20,6 +19,12 @@ NAMES = [f"{operation}-{algorithm.name}" for operation, algorithm in ALL]
 # A block of these takes a second: only the cases that they name are simulated here, others in their own tests.
 DEAR = ("tensor_core",)
 
+
+def dtype_of(algorithm):
+    """What an algorithm is asked to compute with."""
+    return "float16" if type(algorithm).__name__ == "TensorCoreWeight" else "float32"
+
+
 every_algorithm = pytest.mark.parametrize("operation, algorithm", ALL, ids=NAMES)
 
 
@@ -33,12 +38,12 @@ def on_gpu(problem):
 @pytest.mark.parametrize("layout", LAYOUTS)
 @every_algorithm
 def test_agrees_with_the_oracle(operation, algorithm, layout):
-    failures, taken = {}, 0
+    failures, taken, dtype = {}, 0, dtype_of(algorithm)
     for case in cases_of(operation):
         if not small(case, operation) or (algorithm.name in DEAR and case.name not in algorithm.accepts):
             continue
-        problem = on_gpu(problem_of(case, operation, "float32", layout))
-        asked = question(case, operation, "float32")
+        problem = on_gpu(problem_of(case, operation, dtype, layout))
+        asked = question(case, operation, dtype)
         try:
             actual = call(case, operation, asked.operands, layout, algorithm=algorithm.name, precision="fast")
         except ValueError as refusal:
@@ -46,7 +51,7 @@ def test_agrees_with_the_oracle(operation, algorithm, layout):
                 failures[case.name] = refusal
             continue
         taken += 1
-        if actual.dtype != np.float32 or not error(actual, asked) <= algorithm.error_bound(problem):
+        if actual.dtype != dtype or not error(actual, asked) <= algorithm.error_bound(problem):
             failures[case.name] = (actual.dtype, error(actual, asked))
     assert not failures
     assert taken or layout != algorithm.accepts_layout.replace("channels_", "")
@@ -62,7 +67,7 @@ def test_a_rejection_is_a_sentence(operation, algorithm):
 @every_algorithm
 def test_costs_are_positive_seconds(operation, algorithm):
     for case in cases_of(operation):
-        problem = on_gpu(problem_of(case, operation, "float32", "last"))
+        problem = on_gpu(problem_of(case, operation, dtype_of(algorithm), "last"))
         if algorithm.rejects(problem) is None:
             assert 0 < algorithm.cost(problem) < 10, case.name
 

@@ -12,6 +12,7 @@ from numconv.lab.cases import ConvCase
 pytestmark = pytest.mark.cudasim
 pytest.importorskip("numba_cuda", reason="pip install 'numconv[cuda]'")
 
+from numconv.algorithm import table  # noqa: E402
 from numconv.kernels.cuda import depthwise_weight, launch, line_tile, memory  # noqa: E402
 
 
@@ -137,7 +138,8 @@ def test_arrays_that_start_between_vectors(given, algorithm, operation):
 def test_what_is_rejected_is_told(operation):
     wide = nc.ConvProblem.make("conv2d", (1, 66, 4, 4), (66, 33, 3, 3), groups=2).with_operation(operation)
     whole = nc.ConvProblem.make("conv2d", (1, 4, 4, 4), (4, 1, 3, 3), np.int32, groups=4).with_operation(operation)
-    depthwise, grouped = nc.algorithm.table(operation, "cuda")[:2]
+    entries = {algorithm.name: algorithm for algorithm in table(operation, "cuda")}
+    depthwise, grouped = entries["depthwise"], entries["grouped"]
     assert "33" in depthwise.rejects(wide) and "33" in grouped.rejects(wide)
     assert "int32" in depthwise.rejects(whole) and "int32" in grouped.rejects(whole)
 

@@ -299,6 +299,10 @@ def test_on_the_tape(layout):
     y = apply("max_pool2d", there, return_indices=False, dilation=1, ceil_mode=False, **options)
     assert memory.is_contiguous(y.data) == (layout == "first")
     np.testing.assert_array_equal(nc.cuda.to_host(y.data), nc.max_pool2d(x, 2))
+    expected, places = nc.max_pool2d(x, 2, return_indices=True)
+    gradient = apply("max_pool2d_input", y.data, nc.cuda.to_device(places), input_size=x.shape, data_format=None).data
+    assert memory.is_contiguous(gradient) == (layout == "first")
+    np.testing.assert_array_equal(nc.cuda.to_host(gradient), nc.max_pool2d_input(x.shape, places, expected))
     y = apply("adaptive_avg_pool2d", there, output_size=1, data_format=None, algorithm="auto")
     np.testing.assert_allclose(nc.cuda.to_host(y.data), nc.adaptive_avg_pool2d(x, 1), 1e-5, 1e-6)
 

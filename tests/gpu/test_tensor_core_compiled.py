@@ -6,7 +6,12 @@ from gpu.compiled import launches
 
 pytestmark = pytest.mark.ptx
 
+from numba import types  # noqa: E402
+
+from numconv.kernels.cuda import tensor_core, tensor_core_tile  # noqa: E402
+from numconv.kernels.cuda.epilogue import Epilogue  # noqa: E402
 from numconv.lab.shapes import RESNET50  # noqa: E402
+from numconv.problem import ConvProblem  # noqa: E402
 
 SHAPES = {shape.name: shape for shape in RESNET50}
 LAYERS = ("stage1_3x3", "stage2_3x3", "stage3_expand", "stage4_shortcut", "stem_7x7")
@@ -24,14 +29,16 @@ def count(found, start):
     return sum(n for name, n in found.items() if name.startswith(start))
 
 
-def check(code, dtype):
+def check(code, dtype, matrices="M88"):
     """What every variant must keep to: fragments, sums and addresses in registers, and none but the wide copies."""
     assert code.spills == code.stack == 0
     assert code.registers <= 255 and code.shared <= 48 << 10
     tensor = code.loop[HMMA[dtype]]
     assert tensor == count(code.loop, "HMMA") >= 16
     assert (
-        count(code.loop, "LDSM.16.M88.4") == count(code.loop, "LDSM") <= (tensor // 4 if tensor == 64 else tensor // 2)
+        count(code.loop, f"LDSM.16.{matrices}.4")
+        == count(code.loop, "LDSM")
+        <= (tensor // 4 if tensor == 64 else tensor // 2)
     )
     assert count(code.loop, "LDGSTS.E.BYPASS") == count(code.loop, "LDGSTS") <= 12
     assert count(code.loop, "BAR") == 1
@@ -50,8 +57,8 @@ def test_layers_of_resnet(layer, dtype):
         : 1 + (layer == "stem_7x7")
     ]
     code = assembled(convolution.kernel, convolution.types, (9, 0))
-    # Of all instructions in the loop: TF32 is rounded there, and the stem's threads have taps of their own.
-    assert check(code, dtype) > (0.2 if dtype == "float32" or layer == "stem_7x7" else 0.26)
+    # Of all instructions in the loop. TF32 is rounded there, by three each.
+    assert check(code, dtype) > (0.18 if dtype == "float32" else 0.26)
     width = "STG.E.128" if dtype == "float32" else "STG.E.64"
     assert count(code.instructions, width) == count(code.instructions, "STG") > 0
 
@@ -86,7 +93,25 @@ def test_small_problems_take_small_tiles():
 
 
 def test_the_epilogue_spills_nothing():
-    x, weight = (2, 64, 9, 9), (128, 64, 1, 1)
+    x, weight = (2, 256, 9, 9), (128, 256, 1, 1)
     for activation in ("gelu", "silu"):
         convolution = launches("conv2d", x, weight, "bfloat16", "last", "tensor_core", activation=activation)[-1]
         check(assembled(convolution.kernel, convolution.types, (9, 0)), "bfloat16")
+
+
+@pytest.mark.parametrize("cc", ARCHITECTURES)
+@pytest.mark.parametrize("layer", ["stage1_3x3", "stage3_expand"])
+def test_gradient_of_the_weight(layer, cc):
+    dot, add_up = kernels(layer, "bfloat16", "conv2d_weight")
+    code = assembled(dot.kernel, dot.types, cc)
+    # The image's coordinates are found for each row, and a pointwise convolution has none.
+    assert check(code, "bfloat16", "MT88") > (0.14 if layer == "stage1_3x3" else 0.23)
+    assert count(code.instructions, "STG.E.128") == count(code.instructions, "STG") > 0
+    assert assembled(add_up.kernel, add_up.types, cc).spills == 0
+
+
+def test_arrays_of_more_than_two_to_the_31_elements():
+    problem = ConvProblem.make("conv2d", (64, 56, 56, 64), (128, 64, 3, 3), "float16", padding=1, data_format="NHWC")
+    (phase,) = tensor_core.filled_phases(problem)
+    kernel = tensor_core_tile.multiply(phase._replace(wide=True), "float16", tensor_core_tile.TILES[0], 128, Epilogue())
+    check(assembled(kernel, (*[types.Array(types.uint16, 1, "C")] * 3, types.int64), (9, 0)), "float16")

@@ -9,7 +9,8 @@ pytest.importorskip("numba_cuda", reason="pip install 'numconv[cuda]'")
 import ml_dtypes  # noqa: E402
 
 import numconv as nc  # noqa: E402
-from numconv.kernels.cuda import launch, memory, tensor_core  # noqa: E402
+from numconv.kernels.cuda import launch, memory, tensor_core, tensor_core_weight  # noqa: E402
+from numconv.kernels.cuda.sweep import phases  # noqa: E402
 from numconv.kernels.cuda.tensor_core_tile import TILES  # noqa: E402
 from numconv.lab import reference  # noqa: E402
 from numconv.options import options as limits  # noqa: E402
@@ -42,12 +43,19 @@ def check(dtype, x_shape, weight_shape, operation="conv2d", last=True, algorithm
         whole = (x_shape[0], *x_shape[2:], x_shape[1]) if last else x_shape
         got = getattr(nc, operation)(whole, nc.cuda.to_device(weight), shown(gradient, last), **grid)
         oracle, operands = reference.conv_input, (x_shape, weight.astype(np.float64), gradient.astype(np.float64))
+    elif operation.endswith("weight"):
+        size = conv_output_shape(x_shape[2:], weight_shape[2:], *(grid[k] for k in ("stride", "padding", "dilation")))
+        gradient = numbers((x_shape[0], weight_shape[0], *size), dtype, 2)
+        got = getattr(nc, operation)(shown(x, last), weight_shape, shown(gradient, last), **grid)
+        oracle, operands = reference.conv_weight, (x.astype(np.float64), weight_shape, gradient.astype(np.float64))
     else:
         got = getattr(nc, operation)(shown(x, last), nc.cuda.to_device(weight), **grid, **options)
         oracle, operands = reference.conv, (x.astype(np.float64), weight.astype(np.float64))
     got = nc.cuda.to_host(got)
     assert got.dtype == DTYPES[dtype]
-    got = (np.moveaxis(got, -1, 1) if last else got).astype(np.float64)
+    if last and not operation.endswith("weight"):
+        got = np.moveaxis(got, -1, 1)
+    got = got.astype(np.float64)
     scale, expected = reference.scale(oracle, *operands, **wide), oracle(*operands, **wide)
     bound = {"bfloat16": 2**-8, "float16": 2**-10, "float32": 2**-10}[dtype]
     error = np.abs(got - expected).max() / scale
@@ -124,6 +132,23 @@ def test_epilogue(last, co):
     np.testing.assert_allclose(np.moveaxis(got, -1, 1) if last else got, expected, rtol=2**-8, atol=2**-8)
 
 
+def test_arrays_that_begin_anywhere_are_copied():
+    def slice_of(array):
+        larger = nc.cuda.to_device(np.concatenate([array.ravel()[:1], array.ravel()]))
+        return memory.reshape(memory.part(larger, 0, 1, larger.size), array.shape)
+
+    x, weight = numbers((2, 4, 4, 8), "float16"), numbers((8, 8, 1, 1), "float16")
+    residual = numbers((2, 4, 4, 8), "float16", 3)
+    options = {"data_format": "channels_last", "algorithm": "tensor_core"}
+    plain = nc.conv2d(*map(nc.cuda.to_device, (x, weight)), residual=nc.cuda.to_device(residual), **options)
+    out = slice_of(np.zeros_like(residual))
+    nc.conv2d(slice_of(x), slice_of(weight), residual=slice_of(residual), out=out, **options)
+    assert not memory.aligned(out) and (nc.cuda.to_host(out) == nc.cuda.to_host(plain)).all()
+    with launch.recorded() as found:
+        nc.conv2d(slice_of(x), slice_of(weight), residual=slice_of(residual), out=out, **options)
+    assert sum("copy" in launch.kernel.name for launch in found) == 3
+
+
 def test_it_is_chosen_for_half_precision_and_where_the_caller_asks_for_fast():
     def chosen(dtype, **options):
         weight = memory.FakeCUDAArray(np.empty((64, 64, 3, 3), DTYPES[dtype]))
@@ -140,3 +165,35 @@ def test_what_is_rejected_says_why():
     x, weight = numbers((1, 8, 40, 1), "float16"), numbers((8, 8, 33, 1), "float16")
     with pytest.raises(ValueError, match="at most 31 taps"):
         nc.conv2d(nc.cuda.to_device(x), nc.cuda.to_device(weight), algorithm="tensor_core")
+
+
+def test_indices_of_64_bits(monkeypatch):
+    for module in (tensor_core, tensor_core_weight):
+        monkeypatch.setattr(module, "phases", lambda p: tuple(phase._replace(wide=True) for phase in phases(p)))
+    check("bfloat16", (2, 8, 4, 5), (8, 8, 3, 3), padding=1)
+    check("bfloat16", (2, 8, 4, 5), (8, 8, 3, 3), "conv2d_weight", padding=1)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_gradient_of_the_weight(dtype):
+    check(dtype, (2, 16, 9, 8), (72, 16, 2, 2), "conv2d_weight", stride=2)  # two tiles down, two steps
+    check(dtype, (1, 16, 5, 4), (8, 8, 3, 2), "conv2d_weight", groups=2, padding=1, dilation=2)
+
+
+@pytest.mark.parametrize("last", [True, False], ids=["last", "first"])
+def test_gradient_of_the_weight_of_few_channels(last):
+    check("bfloat16", (2, 6, 5, 4), (10, 3, 3, 2), "conv2d_weight", last, groups=2, padding=1)
+
+
+@pytest.mark.parametrize("width", [5, 6, 7])  # what is chosen is remembered with the problem
+def test_every_tile_of_the_weight(width, monkeypatch):
+    tile = tensor_core_weight.TILES[width - 5]
+    monkeypatch.setattr(tensor_core_weight, "TILES", (tile,))
+    check("bfloat16", (1, 136, 7, width), (136, 136, 1, 1), "conv2d_weight")
+
+
+def test_parts_of_the_weight_are_added_up(monkeypatch):
+    monkeypatch.setattr(tensor_core_weight, "LEAST_STEPS", 1)
+    check("float16", (5, 8, 6, 5), (16, 8, 1, 1), "conv2d_weight")
+    problem = nc.ConvProblem.make("conv2d", (5, 8, 6, 5), (16, 8, 1, 1), np.float16)
+    assert tensor_core_weight.schedule(problem.with_operation("conv2d_weight"))[1:] == (5, 1)

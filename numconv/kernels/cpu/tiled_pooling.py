@@ -2,13 +2,14 @@
 
     result[h, w] = fold over r < kh, c < kw of  source[kh h + r, kw w + c]        fold: a sum over a divisor, a maximum
 
-Rows of the result are independent and lie one after the other, over all planes, in both arrays. So the first of two
-passes takes the windows' columns along one run of memory, however short the rows are; the second takes the kh rows
-that this leaves of each row of the result. The gradient of the average goes the same way back, and writes each number
-once. Loop order: as many rows of the result (the parallel items) as the buffer holds; then the two passes over them.
+Rows of the result are independent and lie one after the other, over all planes, in both arrays. The first of two passes
+takes the kh rows of each row of the result in whole vectors, and what these read past a row's end, the next overwrites.
+The second takes the windows' columns along one run of what this leaves, however short the rows are. With places, of
+32 x 6 planes of 28x28, that takes 26 us in place of the 49 of columns first. The gradient of the average goes the same
+way back, and writes each number once. Loop order: as many rows of the result (the parallel items) as the buffer holds;
+then the two passes over them.
 
-Of equal elements the first in the order of the plane wins, of NaNs the last, as in PyTorch: columns of a row come
-before the next row.
+Of equal elements the first in the order of the plane wins, of NaNs the last, as in PyTorch.
 """
 
 # ruff: noqa: PLR0124  (u != u is true of NaN alone)
@@ -30,51 +31,79 @@ MOST = 4  # positions of a window along an axis: they are unrolled
 LINES, KERNEL_H, WIDE, HIGH, DIVISOR = range(5)  # of the geometry: rows at a time; width and height of the result
 
 
+@jit.function
+def larger():
+    """A function (value, place, later value, later place) -> the larger of the two and its place."""
+    choose = simd.choose
+
+    def take(value, place, u, later):
+        wins = (u > value) | (u != u)
+        return choose(wins, u, value), choose(wins, later, place)
+
+    return take
+
+
 @jit.kernel
 def tiled(kind, how, kw):
     """The kernel of sums and maxima."""
-    sums, placed, number, choose = how == SUM, how == PLACE, getattr(np, kind), simd.choose
-    room, place_room = simd.stack(ROOM, kind), simd.stack(ROOM if placed else 1, "int32")
-    second = np.uint64(min(kw - 1, 1))
+    sums, placed, number, choose, take = how == SUM, how == PLACE, getattr(np, kind), simd.choose, larger()
+    lanes = simd.lanes(kind)
+    room, place_room = simd.stack(ROOM + lanes, kind), simd.stack(ROOM + lanes if placed else 1, "int32")
+    some = simd.stack(ROOM if sums and kw > 2 else 1, kind)
 
     def body(start, stop, worker, x, out, indices, geometry):
-        values, places, by, apart = room(), place_room(), number(geometry[DIVISOR]), np.uint64(kw)
-        kh, high, wide = geometry[KERNEL_H], geometry[HIGH], np.uint64(geometry[WIDE])
-        row = np.int32(wide * apart)
+        values, places, folded, by, apart = room(), place_room(), some(), number(geometry[DIVISOR]), np.uint64(kw)
+        kh, high, wide, zero = geometry[KERNEL_H], geometry[HIGH], geometry[WIDE], number(0)
+        row = wide * kw
+        second, whole = min(kh - 1, 1) * row, -(-row // lanes) * lanes
         for line in range(start, stop, geometry[LINES]):
-            here = min(geometry[LINES], stop - line)
-            source = np.uint64(line * kh) * wide * apart
-            count = np.uint64(here * kh) * wide
-            for i in range(count):
-                value, u = x[source + i * apart], x[source + i * apart + second]
-                wins = (u > value) | (u != u)
-                values[i] = value if kw == 1 else value + u if sums else choose(wins, u, value)
-                if placed:
-                    places[i] = np.int32(wins & (kw > 1))
-            # One addition a loop: of more the compiler may change the order, and not for the last of a run.
-            for c in range(2, kw):
+            lines = min(geometry[LINES], stop - line)
+            for item in range(line, line + lines):
+                source, to, place = item * kh * row, np.uint64((item - line) * row), np.int32(item % high * kh * row)
+                count = np.uint64(whole if source + (kh - 1) * row + whole <= len(x) else row)
+                at, below, down = np.uint64(source), np.uint64(source + second), np.int32(second)
                 for i in range(count):
-                    value, u = values[i], x[source + i * apart + np.uint64(c)]
-                    wins = (u > value) | (u != u)
-                    values[i] = value + u if sums else choose(wins, u, value)
+                    value, u, here = x[at + i], x[below + i], np.int32(place + np.int32(i))
+                    value, here = (
+                        (value + choose(kh > 1, u, zero), here) if sums else take(value, here, u, np.int32(here + down))
+                    )
+                    values[to + i] = value
                     if placed:
-                        places[i] = choose(wins, np.int32(c), places[i])
-            for h in range(here):
-                at, to = np.uint64(h * kh) * wide, np.uint64(line + h) * wide
-                for r in range(1, kh):
-                    below, down = at + np.uint64(r) * wide, np.int32(r) * row
-                    for w in range(wide):
-                        value, u = values[at + w], values[below + w]
-                        wins = (u > value) | (u != u)
-                        values[at + w] = value + u if sums else choose(wins, u, value)
+                        places[to + i] = here
+                # One addition a loop: of more the compiler may change the order, and not for the last of a run.
+                for r in range(2, kh):
+                    below, down = np.uint64(source + r * row), np.int32(r * row)
+                    for i in range(count):
+                        value, u, later = values[to + i], x[below + i], np.int32(place + np.int32(i) + down)
+                        here = places[to + i] if placed else later
+                        value, here = (value + u, here) if sums else take(value, here, u, later)
+                        values[to + i] = value
                         if placed:
-                            places[at + w] = choose(wins, places[below + w] + down, places[at + w])
-                for w in range(wide):
-                    out[to + w] = values[at + w] / by if sums else values[at + w]
-                if placed:
-                    first = (line + h) % high * kh * row
-                    for w in range(wide):
-                        indices[to + w] = np.uint64(first + np.int64(w * apart) + places[at + w])
+                            places[to + i] = here
+            to, count = np.uint64(line * wide), np.uint64(lines * wide)
+            if sums and kw > 2:
+                for i in range(count):
+                    folded[i] = values[i * apart] + values[i * apart + np.uint64(1)]
+                for c in range(2, kw):
+                    for i in range(count):
+                        folded[i] += values[i * apart + np.uint64(c)]
+                for i in range(count):
+                    out[to + i] = folded[i] / by
+            else:
+                for i in range(count):
+                    value, here = values[i * apart], places[i * apart] if placed else np.int32(0)
+                    for c in range(1, kw):
+                        u, later = values[i * apart + np.uint64(c)], here
+                        if placed:
+                            later = places[i * apart + np.uint64(c)]
+                            wins = (u > value) | ((u == value) & (later < here))
+                            wins |= (u != u) & ((value == value) | (later > here))
+                            value, here = choose(wins, u, value), choose(wins, later, here)
+                        else:
+                            value = value + u if sums else take(value, here, u, later)[0]
+                    out[to + i] = value / by if sums else value
+                    if placed:
+                        indices[to + i] = np.uint64(here)
 
     return body
 
@@ -122,8 +151,10 @@ class Tiled(PoolAlgorithm):
             return "the windows do not tile the image"
         if max(kh, kw) > MOST:
             return f"a window of {max(kh, kw)} positions along an axis is longer than {MOST}"
-        if kh * kw * problem.out_spatial[-1] > ROOM:
+        if kw * problem.out_spatial[-1] > ROOM:
             return f"a row of the result looks at more than {ROOM} numbers"
+        if problem.indices and math.prod(problem.spatial) >= 2**31:
+            return "places are counted in 32 bits"
         return None
 
     def cost(self, problem: PoolProblem) -> float:
@@ -133,9 +164,8 @@ class Tiled(PoolAlgorithm):
     def run(self, problem: PoolProblem, inputs: Arrays, outputs: Arrays) -> None:  # type: ignore[override]
         x, out, kind, (kh, kw) = inputs[0], outputs[0].reshape(-1), problem.dtype.name, _kernel(problem)
         x = np.ascontiguousarray(x).reshape(-1)
-        wide, numbers = problem.out_spatial[-1], kw if problem.backward else kh
-        high = _rows(problem) // max(problem.n * problem.channels, 1)
-        geometry = np.array([ROOM // (numbers * wide), kh, wide, high, problem.divisor_override or kh * kw], np.int64)
+        wide, high = problem.out_spatial[-1], _rows(problem) // max(problem.n * problem.channels, 1)
+        geometry = np.array([ROOM // (kw * wide), kh, wide, high, problem.divisor_override or kh * kw], np.int64)
         workers, rows = jit.workers(self.cost(problem)), _rows(problem)
         if problem.backward:
             spread(kind, kw)(workers, rows, x, out, geometry)

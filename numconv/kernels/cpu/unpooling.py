@@ -71,6 +71,15 @@ def moved(half, how):
                     # One loop along the row, or along the channels.
                     rows, length, v_row, i_row = (width, channels, v_w, i_w) if channels > 1 else (1, width, 0, 0)
                     v_next, i_next, p_next = (v_c, i_c, p_c) if channels > 1 else (v_w, i_w, 0)
+                    if v_next == 1 and i_next == 1 and p_next == 0 and p_s == 1:  # 25 us in place of 31, too
+                        first_v, first_i, first_p = np.uint64(v), np.uint64(i), np.uint64(here)
+                        for j in range(np.uint64(length)):
+                            index = indices[first_i + j]
+                            if index < size:
+                                go(values, first_v + j, plane, first_p + index)
+                            elif not allowed or ~index != 0:
+                                outside[0] = 1
+                        continue
                     for w in range(rows):
                         for j in range(length):
                             index = indices[np.uint64(i + w * i_row + j * i_next)]
@@ -91,6 +100,8 @@ def _launch(
     block = CHANNELS if last else 1
     blocks = -(-problem.channels // block)
     sizes = (*(1,) * (3 - problem.ndim), *problem.out_spatial)
+    if not last and values.flags.c_contiguous and indices.flags.c_contiguous:  # rows of 14: 31 us in place of 43
+        sizes = 1, 1, math.prod(sizes)
     header: list[Any] = [problem.channels, block, blocks, *sizes]
     windows = []
     for array in (values, _bits(indices)):

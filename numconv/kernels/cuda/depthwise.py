@@ -108,8 +108,8 @@ class Depthwise(Algorithm):
         for phase in phases(problem):
             multiplier, channels = phase.results, phase.groups * phase.results
             by_four = channels % 4 == 0 and (phase.x.c == 1 if multiplier == 1 else multiplier % 4 == 0)
-            lines = line_tile.lines_of(
-                phase, last, 4 if side_by_side and by_four else 1, 8 if not last or phase.w.taps > 5 else 4
-            )
+            lanes = 4 if side_by_side and by_four else 1
+            wanted = 8 if lanes == 1 or (phase.w.taps > 5 and problem.dtype.itemsize < 8) else 4  # positions
+            lines = line_tile.lines_of(phase, last, lanes, wanted)
             blocks, threads, count = line_tile.grid(lines, problem.n)
             correlate(lines, problem.dtype.name, epilogue.of(problem))(blocks, threads, *arrays, count)

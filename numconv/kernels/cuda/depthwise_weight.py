@@ -242,3 +242,8 @@ class GroupedWeight(DepthwiseWeight):
     name = "grouped"
     accepts = ("grouped_2", "grouped_uneven", "grouped_pointwise", "grouped_to_one", "conv_3d_grouped")
     most_sources = WIDEST
+
+    def rejects(self, problem: ConvProblem) -> str | None:
+        if problem.groups == 1:
+            return "of one group it is a matrix product"
+        return super().rejects(problem)

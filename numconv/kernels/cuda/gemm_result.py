@@ -15,6 +15,9 @@ from numconv.kernels.cuda import epilogue, launch, ptx
 from numconv.kernels.cuda.epilogue import Epilogue
 
 THREADS = 256
+# Loops over the sums with other activations are not unrolled, and read a copy of them in local memory, 256 bytes a
+# thread: so the sums themselves stay in registers while they are summed up.
+BRIEF = ("", "relu", "relu6", "leaky_relu")
 
 
 @launch.function
@@ -105,7 +108,18 @@ def store_tile(locate: Any, columns: int, column_stride: int, wide_stores: str, 
                         t2, t3 = finish(t2, added[j]), finish(t3, added[j])
                         ptx.store4(out, at, (t0, t1, t2, t3))
 
-    return {"columns": columns_by_four, "rows": rows_by_four}.get(wide_stores, one_by_one)
+    store = {"columns": columns_by_four, "rows": rows_by_four}.get(wide_stores, one_by_one)
+    if after.activation in BRIEF:
+        return store
+    inner = launch.inlined(store)
+
+    def from_memory(sums, row, column, rows, first, bias, residual, out, shift):
+        kept = cuda.local.array(64, float32)
+        for i in range(64):
+            kept[i] = sums[i]
+        inner(kept, row, column, rows, first, bias, residual, out, shift)
+
+    return from_memory
 
 
 @launch.kernel(threads=THREADS)

@@ -144,7 +144,7 @@ def dot(phase: Phase, tile: Tile, last_in: bool, last_out: bool, wide: bool):
     fetch_g, fetch_x = fetch_gradient(g_loads, phase, wide), fetch_image(x_loads, phase, wide)
     g_place, x_place = gemm_tile.first_load(g_loads), gemm_tile.first_load(x_loads)
     place, start = gemm_tile.first_result(tile), column_of(phase, last_in, wide)
-    sum_up = gemm_tile.pipeline(tile, g_loads, x_loads, fetch_g, fetch_x)
+    sum_up, last_column = gemm_tile.pipeline(tile, g_loads, x_loads, fetch_g, fetch_x), columns - x_loads.width
 
     def locate(row):
         return uint64(row) * uint64(columns)
@@ -161,7 +161,7 @@ def dot(phase: Phase, tile: Tile, last_in: bool, last_out: bool, wide: bool):
         (row, k), (column, term) = g_place(), x_place()
         of_gradient = uint32(first_row + row), uint32(group * results), k, uint32(terms)
         # Columns beyond the last are the last, or the last four, again: they are not stored.
-        column = min(uint32(first_column + column), uint32(columns - x_loads.width))
+        column = min(uint32(first_column + column), uint32(last_column))
         of_image = start(column, group, moves), moves, term, uint32(terms)
         slices, parts = uint32((uint32(terms) + DEPTH - 1) // DEPTH), uint32(cuda.gridDim.y)
         each = uint32(uint32(slices + parts - 1) // parts)

@@ -19,7 +19,7 @@ from numconv.kernels.cuda.epilogue import Epilogue
 from numconv.kernels.cuda.sweep import Axis, Phase
 
 THREADS = 256
-COLUMNS = 16  # of a line, at most
+COLUMNS, OF_ONE = 16, 24  # of a line, at most; of one channel
 # Of a cut line, at most: the compiler unrolled 384, and kept the registers in memory with 784.
 PRODUCTS = 384
 
@@ -91,9 +91,11 @@ def lines_of(phase: Phase, last: bool, lanes: int, wanted: int, sources: int = 1
         a, b, x_s, out_s, taps = w, h, (x.h, x.w), (out.h, out.w), (h.tap_step * kernel[2], w.tap_step)
     else:
         a, b, x_s, out_s, taps = h, w, (x.w, x.h), (out.w, out.h), (w.tap_step, h.tap_step * kernel[2])
-    positions = min(even(a.positions, wanted), (COLUMNS - 1) // a.stride + 1)
+    room = (OF_ONE if lanes == sources == 1 else COLUMNS) - 1
+    fit = [(room - span) // a.stride + 1 for span in ((a.taps - 1) * a.offset_step, 0)]  # with all taps, with one
+    positions = even(a.positions, min(wanted, fit[0] if fit[0] >= 4 else fit[1]))
     reach = (positions - 1) * a.stride + 1
-    most = min((COLUMNS - reach) // a.offset_step + 1, PRODUCTS // (positions * lanes * sources))
+    most = min((room + 1 - reach) // a.offset_step + 1, PRODUCTS // (positions * lanes * sources))
     across = even(a.taps, max(most, 1))
     return Lines(
         d, b, a, (x.n, x.c, x.d, *x_s), (out.n, out.c, out.d, *out_s), (*places, *taps), last,

@@ -234,8 +234,8 @@ def address(x: Any) -> int:
 
 
 def contiguous(x: Any) -> Any:
-    """The array itself, or a copy whose elements follow each other."""
-    if is_contiguous(x):
+    """The array itself, or a copy whose elements follow each other from a multiple of 16 bytes on."""
+    if is_contiguous(x) and (not x.size or aligned(x)):
         return x
     return copied(x)
 

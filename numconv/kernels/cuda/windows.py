@@ -135,7 +135,7 @@ def looks(axis: Axis, backward: bool, wide: bool) -> Any:
     size, positions, kernel, stride, before, _, dilation, adaptive = axis
     if adaptive:
         n, t = (positions, size) if backward else (size, positions)
-        short = uint32 if n * (t + 1) < 1 << 32 else uint64
+        short = uint32 if (n + 1) * (t + 1) < 1 << 32 else uint64
 
         def region(target, j):
             position = short(short(target * n) // short(t)) + j
