@@ -92,6 +92,8 @@ def test_other_dtypes(dtype):
     agrees(arrays.add, values, values)
     agrees(arrays.mul, values, values)
     agrees(nc.relu, values)
+    assert arrays.mul(there(values), 2).dtype == values.dtype
+    assert arrays.mul(there(values), 2.0).dtype == (values.dtype if dtype != "int32" else np.float64)
     agrees(lambda x: arrays.astype(x, dtype=np.float32), values)
 
 

@@ -168,12 +168,15 @@ def flat(name: str, parameter: float, dtypes: tuple[str, ...], out_dtype: str, v
 
 @launch.kernel(threads=THREADS)
 def strided(
-    name: str, parameter: float, dtypes: tuple[str, ...], out_dtype: str, shape: Shape, strides: tuple[Shape, ...]
-) -> Any:
-    """Operands with strides of their own, in elements; the result is contiguous."""
-    wide = max([math.prod(shape), *(sum((n - 1) * s for n, s in zip(shape, row)) for row in strides)]) >= 1 << 31
+    name: str, parameter: float, dtypes: tuple[str, ...], out_dtype: str, inner: Shape, strides: tuple[Shape, ...],
+    wide: bool,
+) -> Any:  # fmt: skip
+    """Operands with strides of their own, in elements; the result is contiguous.
+
+    `inner` is its shape without the first axis, which the batch is in.
+    """
     index = uint64 if wide else uint32
-    number, last = computed_in(dtypes, out_dtype), len(shape) - 1
+    number, shape = computed_in(dtypes, out_dtype), (0, *inner)
     compute, store = _function(name, parameter, number), values.store(out_dtype)
     read_a, read_b, read_c = (_read(d, number) for d in _three(dtypes))
     a_strides, b_strides, c_strides = (*strides, strides[-1], strides[-1])[:3]
@@ -183,15 +186,22 @@ def strided(
         if i < size:
             rest = i
             at_a, at_b, at_c = index(0), index(0), index(0)
-            for axis in range(last, -1, -1):
-                here = index(rest % index(shape[axis]))
-                rest = index(rest // index(shape[axis]))
+            for axis in range(len(shape) - 1, -1, -1):
+                here = rest
+                if axis:
+                    here = index(rest % index(shape[axis]))
+                    rest = index(rest // index(shape[axis]))
                 at_a = index(at_a + index(here * index(a_strides[axis])))
                 at_b = index(at_b + index(here * index(b_strides[axis])))
                 at_c = index(at_c + index(here * index(c_strides[axis])))
             store(out, i, compute(read_a(a, at_a), read_b(b, at_b), read_c(c, at_c)))
 
     return _entry(launch.inlined(body), len(dtypes))
+
+
+def beyond_32_bits(shape: Shape, strides: tuple[Shape, ...]) -> bool:
+    """Whether `strided` needs wider indices."""
+    return max([math.prod(shape), *(sum((n - 1) * s for n, s in zip(shape, row)) for row in strides)]) >= 1 << 31
 
 
 def blocks(size: int, vector: bool) -> int:

@@ -57,7 +57,9 @@ def _launch(function: str, parameter: float, operands: list[Any], out: Any) -> N
     shape, *joined = memory.merged(out.shape, *strides)
     rows = iter(joined)
     every = tuple((0,) * len(shape) if _number(o) else next(rows) for o in operands)
-    kernel = _kernels.strided(function, parameter, dtypes, name, shape, every)
+    kernel = _kernels.strided(
+        function, parameter, dtypes, name, shape[1:], every, _kernels.beyond_32_bits(shape, every)
+    )
     given = [_plain(o) if _number(o) else memory.reach(o, 0) for o in operands]
     kernel(_kernels.blocks(size, False), _kernels.THREADS, *given, memory.flat(out), size)
 
@@ -71,8 +73,11 @@ def _plain(number: Any) -> Any:
 
 
 def _common(*operands: Any) -> np.dtype:
-    """NumPy's dtype of what is computed of these; numbers of Python take that of arrays."""
-    return np.result_type(*(o.dtype if hasattr(o, "dtype") else o for o in operands))
+    """NumPy's dtype of what is computed of these; a number of Python takes that of arrays, bfloat16 also."""
+    dtype = np.result_type(*(o.dtype for o in operands if hasattr(o, "dtype")))
+    if dtype.kind not in "iub":
+        return dtype
+    return np.result_type(dtype, *(o for o in operands if not hasattr(o, "dtype")))
 
 
 def _promoting(name: str) -> Callable[..., Any]:

@@ -34,6 +34,8 @@ def _floats(name: str, x: Any) -> Any:
 
 def _channel(x: Any, data_format: str | None) -> tuple[int, int]:
     """(channels, elements that follow each other in one channel) of a contiguous array."""
+    if x.ndim < 2:
+        raise ValueError(f"x must have at least 2 axes, got shape {tuple(x.shape)}")
     if channels_last(data_format, x.ndim - 2):
         return x.shape[x.ndim - 1], 1
     return x.shape[1], math.prod(x.shape[2:])
