@@ -23,7 +23,7 @@ from numpy import float32, int32, int64, uint32, uint64
 from numconv.algorithm import Algorithm
 from numconv.kernels.cuda import epilogue, gemm_result, gemm_tile, launch, memory, ptx
 from numconv.kernels.cuda.epilogue import Epilogue
-from numconv.kernels.cuda.gemm_schedule import Schedule, schedule
+from numconv.kernels.cuda.gemm_schedule import Schedule, error_bound, pieces, schedule
 from numconv.kernels.cuda.gemm_tile import DEPTH, SUMS, Loads, Tile
 from numconv.kernels.cuda.memory import flat
 from numconv.kernels.cuda.packing import THREADS, Terms, pack, packed_size, padded_results, terms
@@ -181,10 +181,22 @@ def dense(phase: Phase) -> bool:
 
 @launch.kernel(threads=lambda phase, tile, *rest: tile.bounds)
 def correlate(
-    phase: Phase, tile: Tile, parts: int, slices: int, counted: Terms, stores: str, after: Epilogue, wide: bool
+    phase: Phase,
+    tile: Tile,
+    parts: int,
+    from_slice: int,
+    slices: int,
+    counted: Terms,
+    stores: str,
+    after: Epilogue,
+    wide: bool,
 ):
-    """A group of a phase along z, parts of its k's along y, tiles along x, those of `rows` rows of the image."""
+    """A group of a phase along z, parts of its k's along y, tiles along x, those of `rows` rows of the image.
+
+    Each part has so many `slices`, the first one begins at `from_slice`.
+    """
     columns, last = padded_results(phase), launch.blocks(counted.depth, DEPTH)
+    stop = min(from_slice + slices, last)
     across, group_size = launch.blocks(phase.results, tile.columns), last * DEPTH * columns
     x_loads, w_loads = Loads(counted.loads, tile.rows, tile.threads), Loads("rows4", tile.columns, tile.threads)
     fetch_x, fetch_w = fetch_image(x_loads, phase, counted, wide), fetch_packed(w_loads, columns)
@@ -211,8 +223,8 @@ def correlate(
             for i in range(windows):  # rows beyond the last are the last again: they are not stored
                 begin(min(uint32(first_row + row + i * step), uint32(rows - 1)), group, bases, places, i)
             start = uint32(uint32(group * group_size) + uint32(term * columns) + first_column + column)
-            begin_at = uint32(part * slices) if parts > 1 else uint32(0)
-            end = min(uint32(begin_at + slices), uint32(last)) if parts > 1 else uint32(last)
+            begin_at = uint32(from_slice + part * slices) if parts > 1 else uint32(from_slice)
+            end = min(uint32(begin_at + slices), uint32(last)) if parts > 1 else uint32(stop)
             sum_up(x, (bases, places, k), packed, start, begin_at, end, sums)
         row, column = place()
         row, column = uint32(first_row + row), uint32(first_column + column)
@@ -229,6 +241,9 @@ class ImplicitGemm(Algorithm):
 
     def rejects(self, problem: ConvProblem) -> str | None:
         return unsuited(problem)
+
+    def error_bound(self, problem: ConvProblem) -> float:
+        return error_bound(problem.precision)
 
     def packed_bytes(self, problem: ConvProblem) -> int:
         return 4 * sum(packed_size(phase, problem.layout_in) for phase in phases(problem))
@@ -249,22 +264,28 @@ class ImplicitGemm(Algorithm):
         return packed
 
     def run(self, problem, packed, x, bias, residual, out, workspace):
-        after, given = epilogue.of(problem), [flat(array) for array in epilogue.given(bias, residual)]
+        after, x, target = epilogue.of(problem), flat(x), flat(out)
+        bias, residual = (None if array is None else flat(array) for array in (bias, residual))
         for (phase, there), plan in zip(_pieces(problem, packed), _schedules(problem)):
-            tile, parts, rows = plan.tile, plan.parts, problem.n * phase.positions
-            tiles = launch.blocks(rows, tile.rows) * launch.blocks(phase.results, tile.columns)
-            counted, wide = terms(phase, problem.layout_in), phase.wide or parts * out.size >= 1 << 31
-            kernel = correlate(
-                phase, tile, parts, plan.slices, counted, _stores(phase), Epilogue() if parts > 1 else after, wide
-            )
-            target = (
-                memory.part(memory.seen_as(workspace, out.dtype), 0, 0, parts * out.size) if parts > 1 else flat(out)
-            )
-            of_sums = [] if parts > 1 else given
-            kernel((tiles, parts, phase.groups), tile.threads, flat(x), there, *of_sums, target, rows)
-            if parts > 1:
-                channels = phase.groups * phase.results
-                gemm_result.added(target, flat(out), parts, channels, phase.out.c, after, given)
+            wide = phase.wide or plan.parts * out.size >= 1 << 31
+            rows, counted, stores = problem.n * phase.positions, terms(phase, problem.layout_in), _stores(phase)
+            tiles = launch.blocks(rows, plan.tile.rows) * launch.blocks(phase.results, plan.tile.columns)
+            grid, block = (tiles, plan.parts, phase.groups), plan.tile.threads
+            if plan.parts > 1:
+                partial = memory.part(memory.seen_as(workspace, out.dtype), 0, 0, plan.parts * out.size)
+                kernel = correlate(phase, plan.tile, plan.parts, 0, plan.slices, counted, stores, Epilogue(), wide)
+                kernel(grid, block, x, there, partial, rows)
+                channels, given = phase.groups * phase.results, epilogue.given(bias, residual)
+                gemm_result.added(partial, target, plan.parts, channels, phase.out.c, after, given)
+                continue
+            sums = pieces(counted.depth, problem.precision)
+            each = launch.blocks(plan.slices, sums)
+            for i in range(sums):  # each but the first adds the result so far, as a residual
+                first, last = i == 0, i == sums - 1
+                then = Epilogue(after.bias and last, after.residual or not first, *(after[2:] if last else ("", 0.0)))
+                kernel = correlate(phase, plan.tile, 1, i * each, each, counted, stores, then, wide)
+                given = epilogue.given(bias if last else None, residual if first else target)
+                kernel(grid, block, x, there, *given, target, rows)
 
 
 def unsuited(problem: ConvProblem) -> str | None:
@@ -304,16 +325,19 @@ def _moved(problem: ConvProblem) -> int:
 
 
 def _schedules(problem: ConvProblem) -> list[Schedule]:
-    """How each phase is computed. Sums are split where there is one phase: partial sums are copies of the result."""
-    found = phases(problem)
-    room = options.workspace_limit if len(found) == 1 else 0
-    return [
-        schedule(
-            problem.n * phase.positions, phase.results, terms(phase, problem.layout_in).depth, phase.groups,
-            _moved(problem) // len(found), room,
-        )
-        for phase in found
-    ]  # fmt: skip
+    """How each phase is computed.
+
+    Blocks share a tile where there is one phase, since their sums are copies of the result, and where they then are
+    as many as the precision asks for.
+    """
+    found, plans = phases(problem), []
+    for phase in found:
+        depth, moved = terms(phase, problem.layout_in).depth, _moved(problem) // len(found)
+        product = problem.n * phase.positions, phase.results, depth, phase.groups, moved
+        plan = schedule(*product, options.workspace_limit if len(found) == 1 else 0)
+        few = 1 < plan.parts < pieces(depth, problem.precision)
+        plans.append(schedule(*product, 0) if few else plan)
+    return plans
 
 
 def _pieces(problem: ConvProblem, packed: Any) -> list[tuple[Phase, Any]]:

@@ -16,7 +16,7 @@ from numpy import float32, uint32, uint64
 
 from numconv.kernels.cuda import epilogue, gemm_result, gemm_tile, launch, memory, ptx
 from numconv.kernels.cuda.epilogue import Epilogue
-from numconv.kernels.cuda.gemm_schedule import Schedule, schedule
+from numconv.kernels.cuda.gemm_schedule import Schedule, pieces, schedule
 from numconv.kernels.cuda.gemm_tile import DEPTH, SUMS, Loads, Tile
 from numconv.kernels.cuda.memory import flat
 from numconv.options import options
@@ -130,7 +130,7 @@ def product(a: Any, b: Any, out: Any, *, transpose_b: bool = False, bias: Any = 
 def planned(rows: int, columns: int, depth: int) -> Schedule:
     """How `product` computes a result of this shape."""
     moved = 4 * (rows * columns + rows * depth + columns * depth)
-    return schedule(rows, columns, depth, 1, moved, options.workspace_limit)
+    return schedule(rows, columns, depth, 1, moved, options.workspace_limit, pieces(depth, "default"))
 
 
 def launched(
