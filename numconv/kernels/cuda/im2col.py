@@ -16,9 +16,10 @@ from numpy import float32, int32, int64, uint32, uint64
 
 from numconv.algorithm import Algorithm
 from numconv.kernels.cuda import epilogue, launch, memory
+from numconv.kernels.cuda.gemm_image import position
 from numconv.kernels.cuda.gemm_schedule import BANDWIDTH, LAUNCH, Schedule, error_bound, pieces, schedule
 from numconv.kernels.cuda.gemm_tile import LARGE
-from numconv.kernels.cuda.implicit_gemm import position, unsuited
+from numconv.kernels.cuda.implicit_gemm import unsuited
 from numconv.kernels.cuda.matrix_product import launched
 from numconv.kernels.cuda.memory import flat
 from numconv.kernels.cuda.sweep import Phase, phases

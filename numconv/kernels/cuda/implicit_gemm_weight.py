@@ -21,9 +21,10 @@ from numpy import float32, int32, int64, uint32, uint64
 from numconv.algorithm import Algorithm
 from numconv.kernels.cuda import gemm_result, gemm_tile, launch, memory, ptx
 from numconv.kernels.cuda.epilogue import Epilogue
+from numconv.kernels.cuda.gemm_image import leaves, position
 from numconv.kernels.cuda.gemm_schedule import Schedule, error_bound, pieces, schedule
 from numconv.kernels.cuda.gemm_tile import DEPTH, SUMS, Loads, Tile
-from numconv.kernels.cuda.implicit_gemm import leaves, position, unsuited
+from numconv.kernels.cuda.implicit_gemm import unsuited
 from numconv.kernels.cuda.memory import flat
 from numconv.kernels.cuda.sweep import Phase, phases
 from numconv.options import options

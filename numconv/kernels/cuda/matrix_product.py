@@ -102,11 +102,11 @@ def product(a: Any, b: Any, out: Any, *, transpose_b: bool = False, bias: Any = 
     Parameters
     ----------
     a : device array
-        Of shape (m, k). All arrays are contiguous.
+        Of shape (m, k).
     b : device array
         Of shape (k, n), or (n, k) with `transpose_b`.
     out : device array
-        Of shape (m, n).
+        Of shape (m, n), contiguous, from a multiple of 16 bytes on.
     transpose_b : bool
     bias : device array, optional
         Of shape (n,), added to every row.
@@ -116,7 +116,7 @@ def product(a: Any, b: Any, out: Any, *, transpose_b: bool = False, bias: Any = 
     (rows, depth), columns = a.shape, out.shape[1]
     if not out.size:
         return
-    plan = planned(rows, columns, depth)
+    a, b, plan = memory.contiguous(a), memory.contiguous(b), planned(rows, columns, depth)
     name, parameter = parse_activation(activation) or ("", 0.0)
     after = Epilogue(bias is not None, False, name, parameter)
     target = memory.empty((plan.parts * out.size,), np.float32) if plan.parts > 1 else flat(out)
