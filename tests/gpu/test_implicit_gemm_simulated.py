@@ -138,6 +138,10 @@ def test_im2col_in_bands(monkeypatch):
     monkeypatch.undo()
 
 
+def test_no_channels_are_nothing_to_lay_out():
+    check(case("no_channels", (2, 0, 5), 4, (3,), padding=1), "conv1d", "last", "im2col")
+
+
 def test_nan_stays_where_its_windows_are():
     """Padded k's multiply zeros of the weight with what lies next to a window: that is never read."""
     x = np.ones((1, 3, 4, 9), "f4")

@@ -76,7 +76,7 @@ class Im2col(Algorithm):
         return error_bound(problem.precision)
 
     def shared_bytes(self, problem: ConvProblem) -> int:
-        return 4 * _band(problem) * _depth(problem)
+        return 4 * max(_band(problem) * _depth(problem), 1)
 
     def cost(self, problem: ConvProblem) -> float:
         """Estimate, not measured: the patches are written and read once more."""
