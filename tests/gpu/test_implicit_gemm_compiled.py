@@ -96,7 +96,7 @@ def epilogue_code(layout, activation, cc):
     (phase,) = phases(problem)
     stores, after = "columns" if layout == "last" else "rows", Epilogue(True, True, activation, 0.1)
     counted = terms(phase, problem.layout_in)
-    kernel = implicit_gemm.correlate(phase, gemm_tile.LARGE, 1, 144, counted, stores, after, False)
+    kernel = implicit_gemm.correlate(phase, gemm_tile.LARGE, 1, 0, 144, counted, stores, after, False)
     array = launch._type_of(memory_like((8,), "f4"))
     return assembled(kernel, (*(array,) * 5, launch._type_of(8)), cc)
 
@@ -130,7 +130,7 @@ def test_wide_indices(layout):
     (phase,) = phases(problem)
     array, number = launch._type_of(memory_like((8,), "f4")), launch._type_of(8)
     forward = implicit_gemm.correlate(
-        phase, gemm_tile.NARROW, 1, 72, terms(phase, problem.layout_in), "", Epilogue(), True
+        phase, gemm_tile.NARROW, 1, 0, 72, terms(phase, problem.layout_in), "", Epilogue(), True
     )
     (phase,) = phases(problem.with_operation("conv2d_weight"))
     backward = implicit_gemm_weight.dot(phase, gemm_tile.SMALL, layout == "last", layout == "last", True)

@@ -138,6 +138,10 @@ def test_im2col_in_bands(monkeypatch):
     monkeypatch.undo()
 
 
+def test_no_channels_are_nothing_to_lay_out():
+    check(case("no_channels", (2, 0, 5), 4, (3,), padding=1), "conv1d", "last", "im2col")
+
+
 def test_nan_stays_where_its_windows_are():
     """Padded k's multiply zeros of the weight with what lies next to a window: that is never read."""
     x = np.ones((1, 3, 4, 9), "f4")
@@ -187,3 +191,52 @@ def test_a_schedule_keeps_to_its_workspace():
         plan = gemm_schedule.schedule(64, 576, 200_000, 1, 1 << 20, room)
         assert plan.parts * 4 * 64 * 576 <= max(room, 4 * 64 * 576)
         assert (plan.parts - 1) * plan.slices < 25_000 <= plan.parts * plan.slices
+
+
+def largest_error(depth, parts):
+    """Of 2000 sums of products of one sign, each in parts as kernels add them; in sums of the largest."""
+    rng = np.random.default_rng(4)
+    a, b = rng.random((2, depth, 2000)).astype("f4")
+    exact = (a.astype(float) * b).sum(0)
+    each, total = -(-depth // parts), np.zeros(2000, "f4")
+    for start in range(0, depth, each):
+        part = np.zeros(2000, "f4")
+        for k in range(start, min(start + each, depth)):
+            part = (part + a[k].astype(float) * b[k]).astype("f4")
+        total += part
+    return np.abs(total - exact).max() / exact.max()
+
+
+@pytest.mark.parametrize("depth, precision", [(256, "strict"), (2304, "strict"), (6144, "default")])
+def test_sums_in_pieces_keep_to_their_bound(depth, precision):
+    parts = gemm_schedule.pieces(depth, precision)
+    assert largest_error(depth, parts) <= gemm_schedule.error_bound(precision)
+    assert precision == "default" or depth == 256 or largest_error(depth, 1) > 1e-6
+
+
+@both_layouts
+def test_strict_sums_add_to_the_result_so_far(layout, monkeypatch):
+    """Where blocks do not share a tile: bias and activation come with the last piece, the residual with the first."""
+    monkeypatch.setattr(gemm_schedule, "FEWEST", 1 << 30)
+    gemm_schedule.schedule.cache_clear()
+    rng = np.random.default_rng(5)
+    x, weight = rng.standard_normal((1, 264, 1, 5)).astype("f4"), rng.standard_normal((3, 264, 1, 1)).astype("f4")
+    bias, residual = rng.standard_normal(3).astype("f4"), rng.standard_normal((1, 3, 1, 5)).astype("f4")
+    out = arranged(residual, layout)
+    nc.conv2d(
+        arranged(x, layout), nc.cuda.to_device(weight), nc.cuda.to_device(bias), residual=out, out=out,
+        activation="relu", data_format=formats[layout], algorithm="implicit_gemm", precision="strict",
+    )  # fmt: skip
+    gemm_schedule.schedule.cache_clear()
+    expected = np.maximum(conv(x.astype(float), weight.astype(float), bias.astype(float)) + residual, 0)
+    actual = nc.cuda.to_host(out)
+    actual = np.moveaxis(actual, -1, 1) if layout == "last" else actual
+    assert np.abs(actual - expected).max() <= 1e-6 * 264
+
+
+def test_strict_sums_of_phases():
+    strided = case("strided", (1, 3, 4), 264, (1,), stride=2)
+    asked = question(strided, "conv1d_input", "float32")
+    for layout in ("first", "last"):
+        actual = call(strided, "conv1d_input", asked.operands, layout, algorithm="implicit_gemm", precision="strict")
+        assert error(actual, asked) <= 1e-6

@@ -16,9 +16,10 @@ from numpy import float32, int32, int64, uint32, uint64
 
 from numconv.algorithm import Algorithm
 from numconv.kernels.cuda import epilogue, launch, memory
-from numconv.kernels.cuda.gemm_schedule import BANDWIDTH, LAUNCH, Schedule, schedule
+from numconv.kernels.cuda.gemm_image import position
+from numconv.kernels.cuda.gemm_schedule import BANDWIDTH, LAUNCH, Schedule, error_bound, pieces, schedule
 from numconv.kernels.cuda.gemm_tile import LARGE
-from numconv.kernels.cuda.implicit_gemm import position, unsuited
+from numconv.kernels.cuda.implicit_gemm import unsuited
 from numconv.kernels.cuda.matrix_product import launched
 from numconv.kernels.cuda.memory import flat
 from numconv.kernels.cuda.sweep import Phase, phases
@@ -67,10 +68,15 @@ class Im2col(Algorithm):
             return "the result lies channels first: rows of the product are its positions"
         if problem.residual:
             return "a residual is not added in the product"
+        if pieces(_depth(problem), problem.precision) > 1:
+            return f"sums of {_depth(problem)} products in one go are not precise enough"
         return unsuited(problem)
 
+    def error_bound(self, problem: ConvProblem) -> float:
+        return error_bound(problem.precision)
+
     def shared_bytes(self, problem: ConvProblem) -> int:
-        return 4 * _band(problem) * _depth(problem)
+        return 4 * max(_band(problem) * _depth(problem), 1)
 
     def cost(self, problem: ConvProblem) -> float:
         """Estimate, not measured: the patches are written and read once more."""

@@ -21,13 +21,14 @@ from numpy import float32, int32, int64, uint32, uint64
 from numconv.algorithm import Algorithm
 from numconv.kernels.cuda import gemm_result, gemm_tile, launch, memory, ptx
 from numconv.kernels.cuda.epilogue import Epilogue
-from numconv.kernels.cuda.gemm_schedule import Schedule, schedule
+from numconv.kernels.cuda.gemm_image import leaves, position
+from numconv.kernels.cuda.gemm_schedule import Schedule, error_bound, pieces, schedule
 from numconv.kernels.cuda.gemm_tile import DEPTH, SUMS, Loads, Tile
-from numconv.kernels.cuda.implicit_gemm import leaves, position, unsuited
+from numconv.kernels.cuda.implicit_gemm import unsuited
 from numconv.kernels.cuda.memory import flat
 from numconv.kernels.cuda.sweep import Phase, phases
 from numconv.options import options
-from numconv.problem import LAST, ConvProblem, remembered
+from numconv.problem import LAST, ConvProblem
 
 THREADS = 256
 
@@ -203,7 +204,13 @@ class ImplicitGemmWeight(Algorithm):
     def rejects(self, problem: ConvProblem) -> str | None:
         if math.prod(problem.weight_shape) >= 1 << 31:
             return "the weight has more than 2**31 numbers"
-        return unsuited(problem)
+        reason = unsuited(problem)
+        if reason is None and _planned(problem).parts < _parts(problem):
+            reason = f"the workspace limit of {options.workspace_limit} bytes is too low for sums of this precision"
+        return reason
+
+    def error_bound(self, problem: ConvProblem) -> float:
+        return error_bound(problem.precision)
 
     def shared_bytes(self, problem: ConvProblem) -> int:
         plan = _planned(problem)
@@ -231,9 +238,15 @@ def _staged(problem: ConvProblem, plan: Schedule) -> bool:
     return plan.parts > 1 or (problem.layout_in == LAST and math.prod(problem.kernel) > 1)
 
 
-@remembered
+def _parts(problem: ConvProblem) -> int:
+    """In how many sums, at least, the products of a weight's gradient are added up."""
+    (phase,) = phases(problem)
+    return pieces(problem.n * phase.positions, problem.precision)
+
+
 def _planned(problem: ConvProblem) -> Schedule:
     (phase,) = phases(problem)
     arrays = (problem.input_shape, problem.output_shape, problem.weight_shape)
     moved, terms = 4 * sum(math.prod(shape) for shape in arrays), problem.n * phase.positions
-    return schedule(phase.results, phase.taps * phase.sources, terms, phase.groups, moved, options.workspace_limit)
+    product = phase.results, phase.taps * phase.sources, terms, phase.groups, moved
+    return schedule(*product, options.workspace_limit, _parts(problem))

@@ -16,7 +16,7 @@ from numpy import float32, uint32, uint64
 
 from numconv.kernels.cuda import epilogue, gemm_result, gemm_tile, launch, memory, ptx
 from numconv.kernels.cuda.epilogue import Epilogue
-from numconv.kernels.cuda.gemm_schedule import Schedule, schedule
+from numconv.kernels.cuda.gemm_schedule import Schedule, pieces, schedule
 from numconv.kernels.cuda.gemm_tile import DEPTH, SUMS, Loads, Tile
 from numconv.kernels.cuda.memory import flat
 from numconv.options import options
@@ -102,11 +102,11 @@ def product(a: Any, b: Any, out: Any, *, transpose_b: bool = False, bias: Any = 
     Parameters
     ----------
     a : device array
-        Of shape (m, k). All arrays are contiguous.
+        Of shape (m, k).
     b : device array
         Of shape (k, n), or (n, k) with `transpose_b`.
     out : device array
-        Of shape (m, n).
+        Of shape (m, n), contiguous, from a multiple of 16 bytes on.
     transpose_b : bool
     bias : device array, optional
         Of shape (n,), added to every row.
@@ -116,7 +116,7 @@ def product(a: Any, b: Any, out: Any, *, transpose_b: bool = False, bias: Any = 
     (rows, depth), columns = a.shape, out.shape[1]
     if not out.size:
         return
-    plan = planned(rows, columns, depth)
+    a, b, plan = memory.contiguous(a), memory.contiguous(b), planned(rows, columns, depth)
     name, parameter = parse_activation(activation) or ("", 0.0)
     after = Epilogue(bias is not None, False, name, parameter)
     target = memory.empty((plan.parts * out.size,), np.float32) if plan.parts > 1 else flat(out)
@@ -130,7 +130,7 @@ def product(a: Any, b: Any, out: Any, *, transpose_b: bool = False, bias: Any = 
 def planned(rows: int, columns: int, depth: int) -> Schedule:
     """How `product` computes a result of this shape."""
     moved = 4 * (rows * columns + rows * depth + columns * depth)
-    return schedule(rows, columns, depth, 1, moved, options.workspace_limit)
+    return schedule(rows, columns, depth, 1, moved, options.workspace_limit, pieces(depth, "default"))
 
 
 def launched(
