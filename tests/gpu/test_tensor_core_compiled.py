@@ -114,4 +114,6 @@ def test_arrays_of_more_than_two_to_the_31_elements():
     problem = ConvProblem.make("conv2d", (64, 56, 56, 64), (128, 64, 3, 3), "float16", padding=1, data_format="NHWC")
     (phase,) = tensor_core.filled_phases(problem)
     kernel = tensor_core_tile.multiply(phase._replace(wide=True), "float16", tensor_core_tile.TILES[0], 128, Epilogue())
-    check(assembled(kernel, (*[types.Array(types.uint16, 1, "C")] * 3, types.int64), (9, 0)), "float16")
+    given = (*[types.Array(types.uint16, 1, "C")] * 3, types.int64)
+    check(assembled(kernel, given, (9, 0)), "float16")
+    assert ".shared .align 16" in kernel.ptx(given, (9, 0))

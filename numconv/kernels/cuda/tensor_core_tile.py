@@ -157,7 +157,7 @@ def multiply(phase: Phase, dtype: str, tile: Tile, padded: int, after: Epilogue)
             round_image(a, which * 4 * tiles_down)
 
     def body(x, weight, bias, residual, out, count):
-        shared = cuda.shared.array(shared_size, float32)
+        shared = cuda.shared.array(shared_size, float32, alignment=16)
         sums = cuda.local.array(sums_size, float32)
         a, b = cuda.local.array(a_size, uint32), cuda.local.array(b_size, uint32)
         base = cuda.local.array(image_lines, index)

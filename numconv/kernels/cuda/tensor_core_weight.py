@@ -118,7 +118,7 @@ def dot(phase: Phase, dtype: str, tile: Tile):
             load4(b, which * 2 * tiles_across + 4 * i, shared, place)
 
     def body(x, gradient, out, count, steps):
-        shared = cuda.shared.array(shared_size, float32)
+        shared = cuda.shared.array(shared_size, float32, alignment=16)
         sums = cuda.local.array(sums_size, float32)
         a, b = cuda.local.array(a_size, uint32), cuda.local.array(b_size, uint32)
         thread, group = uint32(cuda.threadIdx.x), index(cuda.blockIdx.y)
