@@ -285,6 +285,7 @@ def copy16(typingctx, shared, index, source, at, size):
     def codegen(context, builder, signature, arguments):
         shared, index, source, at, size = arguments
         target = _shared_address(context, builder, signature.args[0], shared, index)
+        at = context.cast(builder, at, signature.args[3], types.intp)
         place = _address(context, builder, signature.args[2], source, at)
         place = builder.addrspacecast(place, ir.PointerType(place.type.pointee, addrspace=1))
         size = size if size.type == _I32 else builder.trunc(size, _I32)
