@@ -217,7 +217,7 @@ def multiply(phase: Phase, dtype: str, tile: Tile, padded: int, after: Epilogue)
             fragments(shared, a, b, 0, uint32(read + image_at), uint32(read + weight_at))
             multiply_add(sums, a, 4 * tiles_down, b, 2 * tiles_across)
 
-        cuda.syncthreads()
+        cuda.syncthreads()  # the fragments read last are not used, but a race checker would see them written over
         mine = uint32(warp * uint32(half * 16 * pitch))
         channel, m = index(across * tile.columns + index(right)), uint32(first + down)
         for part in range(2):

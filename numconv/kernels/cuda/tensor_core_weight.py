@@ -173,7 +173,7 @@ def dot(phase: Phase, dtype: str, tile: Tile):
             fragments(shared, a, b, 0, read, a_row, a_chunk, b_row, b_chunk)
             multiply_add(sums, a, 4 * tiles_down, b, 2 * tiles_across)
 
-        cuda.syncthreads()
+        cuda.syncthreads()  # the fragments read last are not used, but a race checker would see them written over
         mine = uint32(warp * uint32(half * 16 * pitch))
         row, rank = uint32(lane // uint32(lanes)), uint32(lane % uint32(lanes)) * uint32(4)
         q = uint32(uint32(column) + across * uint32(warp_columns) + rank)
