@@ -122,4 +122,6 @@ def _instructions(sass: str) -> tuple[Counter[str], Counter[str]]:
 
 
 def _multiplications(names: Counter[str]) -> int:
-    return sum(n for name, n in names.items() if name.startswith(("FFMA", "DFMA", "HMMA", "HFMA2")))
+    """Multiply-adds of a thread: its share of a tensor core's 16x8x8 is 32."""
+    each = {"FFMA": 1, "DFMA": 1, "HFMA2": 2, "HMMA": 32}
+    return sum(n * each.get(name.partition(".")[0], 0) for name, n in names.items())

@@ -58,7 +58,7 @@ def test_layers_of_resnet(layer, dtype):
     ]
     code = assembled(convolution.kernel, convolution.types, (9, 0))
     # Of all instructions in the loop. TF32 is rounded there, by three each.
-    assert check(code, dtype) > (0.18 if dtype == "float32" else 0.26)
+    assert check(code, dtype) > (0.18 if dtype == "float32" else 0.28)
     width = "STG.E.128" if dtype == "float32" else "STG.E.64"
     assert count(code.instructions, width) == count(code.instructions, "STG") > 0
 
@@ -114,4 +114,6 @@ def test_arrays_of_more_than_two_to_the_31_elements():
     problem = ConvProblem.make("conv2d", (64, 56, 56, 64), (128, 64, 3, 3), "float16", padding=1, data_format="NHWC")
     (phase,) = tensor_core.filled_phases(problem)
     kernel = tensor_core_tile.multiply(phase._replace(wide=True), "float16", tensor_core_tile.TILES[0], 128, Epilogue())
-    check(assembled(kernel, (*[types.Array(types.uint16, 1, "C")] * 3, types.int64), (9, 0)), "float16")
+    given = (*[types.Array(types.uint16, 1, "C")] * 3, types.int64)
+    check(assembled(kernel, given, (9, 0)), "float16")
+    assert ".shared .align 16" in kernel.ptx(given, (9, 0))

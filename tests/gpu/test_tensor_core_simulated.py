@@ -81,7 +81,7 @@ def test_edges_of_tiles(dtype, x_shape, weight_shape, options):
 def test_every_tile(tile, monkeypatch):
     monkeypatch.setattr(tensor_core, "tile_of", lambda *_: tile)
     monkeypatch.setattr(tensor_core, "padded_results", lambda _: 256)
-    check("bfloat16", (1, 32, 9, 15), (130, 32, 1, 3), padding=1)
+    check("bfloat16", (1, 64, 9, 15), (130, 64, 1, 3), padding=1)  # six steps: every stage is used again
 
 
 @pytest.mark.parametrize("last", [True, False], ids=["last", "first"])
@@ -176,7 +176,7 @@ def test_indices_of_64_bits(monkeypatch):
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_gradient_of_the_weight(dtype):
-    check(dtype, (2, 16, 9, 8), (72, 16, 2, 2), "conv2d_weight", stride=2)  # two tiles down, two steps
+    check(dtype, (3, 16, 16, 16), (72, 16, 2, 2), "conv2d_weight", stride=2)  # two tiles down, six steps
     check(dtype, (1, 16, 5, 4), (8, 8, 3, 2), "conv2d_weight", groups=2, padding=1, dilation=2)
 
 

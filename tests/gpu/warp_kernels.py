@@ -14,7 +14,7 @@ def loaded(count, transposed):
     load = ptx.load_matrices(count, transposed)
 
     def body(x, out):
-        shared = cuda.shared.array(256, uint16)
+        shared = cuda.shared.array(256, uint16, alignment=16)
         registers = cuda.local.array(4, uint32)
         lane = cuda.threadIdx.x
         for i in range(8):
@@ -57,7 +57,7 @@ def staged(pitch):
     store = ptx.store_tiles(2)
 
     def body(out):
-        shared, sums = cuda.shared.array(512, float32), cuda.local.array(12, float32)
+        shared, sums = cuda.shared.array(512, float32, alignment=16), cuda.local.array(12, float32)
         lane = cuda.threadIdx.x
         for i in range(8):
             row, column = lane // 4 + i % 4 // 2 * 8, i // 4 * 8 + lane % 4 * 2 + i % 2
@@ -76,7 +76,7 @@ def copied(commits, most, meets, size, offset):
     wait = ptx.wait_copies(most) if most is not None else None
 
     def body(x, out):
-        shared = cuda.shared.array(512, float32)
+        shared = cuda.shared.array(512, float32, alignment=16)
         thread = cuda.threadIdx.x
         for half in range(2):
             ptx.copy16(shared, 256 * half + 4 * thread, x, 256 * half + 4 * thread + offset, size)

@@ -183,8 +183,8 @@ def pipeline(tile: Tile, a_loads: Loads, b_loads: Loads, fetch_a: Any, fetch_b: 
     multiply = emulated.products(DEPTH, a_row, b_row) if launch.simulated else products(DEPTH, tile)
 
     def run(x, of_x, y, of_y, first, last, sums):
-        a = cuda.shared.array(a_size, float32)
-        b = cuda.shared.array(b_size, float32)
+        a = cuda.shared.array(a_size, float32, alignment=16)
+        b = cuda.shared.array(b_size, float32, alignment=16)
         a_values = cuda.local.array(a_numbers, float32)
         b_values = cuda.local.array(b_numbers, float32)
         (row, k), (column, b_k) = a_place(), b_place()

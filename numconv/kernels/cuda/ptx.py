@@ -27,10 +27,15 @@ def _intrinsic(function: Any) -> Any:
     return getattr(emulated, function.__name__) if launch.simulated else intrinsic(function)
 
 
-def _assembly(builder: Any, code: str, constraints: str, result: Any, *arguments: Any, effects: bool = False) -> Any:
-    """The value of inline PTX."""
+def _assembly(
+    builder: Any, code: str, constraints: str, result: Any, *arguments: Any, effects: bool = False, whole: bool = False
+) -> Any:
+    """The value of inline PTX; a `whole` warp must come to it, so that it may not be moved under a condition."""
     kind = ir.FunctionType(result, [argument.type for argument in arguments])
-    return builder.call(ir.InlineAsm(kind, code, constraints, side_effect=effects), arguments)
+    call = builder.call(ir.InlineAsm(kind, code, constraints, side_effect=effects), arguments)
+    if whole:
+        call.attributes.add("convergent")
+    return call
 
 
 def _address(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
@@ -158,7 +163,7 @@ def load_matrices(count: int, transposed: bool = False) -> Any:
         def codegen(context, builder, signature, arguments):
             address = _shared_address(context, builder, signature.args[2], *arguments[2:])
             result = ir.LiteralStructType([_I32] * count)
-            rows = _assembly(builder, code, "=r," * count + "r,~{memory}", result, address, effects=True)
+            rows = _assembly(builder, code, "=r," * count + "r,~{memory}", result, address, effects=True, whole=True)
             for i, pointer in enumerate(
                 _elements(context, builder, signature.args[0], arguments[0], arguments[1], count)
             ):
@@ -201,7 +206,7 @@ def multiply_add(dtype: str, rows: int, columns: int) -> Any:
                 for column in range(columns):
                     tile = places[4 * (row * columns + column) :][:4]
                     given = [*left[4 * row :][:4], *right[2 * column :][:2], *map(builder.load, tile)]
-                    total = _assembly(builder, code, "=f,=f,=f,=f,r,r,r,r,r,r,f,f,f,f", result, *given)
+                    total = _assembly(builder, code, "=f,=f,=f,=f,r,r,r,r,r,r,f,f,f,f", result, *given, whole=True)
                     for i, place in enumerate(tile):
                         builder.store(builder.extract_value(total, i), place)
             return context.get_dummy_value()
@@ -292,6 +297,7 @@ def copy16(typingctx, shared, index, source, at, size):
     def codegen(context, builder, signature, arguments):
         shared, index, source, at, size = arguments
         target = _shared_address(context, builder, signature.args[0], shared, index)
+        at = context.cast(builder, at, signature.args[3], types.intp)
         place = _address(context, builder, signature.args[2], source, at)
         place = builder.addrspacecast(place, ir.PointerType(place.type.pointee, addrspace=1))
         size = size if size.type == _I32 else builder.trunc(size, _I32)

@@ -67,6 +67,8 @@ class TensorCore(Algorithm):
             return "float32 is rounded to TF32 on tensor cores, which only precision='fast' allows"
         if sum(problem.kernel) + 3 - problem.ndim > 31:
             return f"the kernel must have at most 31 taps along all axes together, got {problem.kernel}"
+        if problem.n * max(math.prod(problem.spatial), math.prod(problem.out_spatial)) >= 1 << 31:
+            return "there must be fewer than 2^31 positions in all images"
         if problem.groups > MOST_GROUPS:
             return f"there must be at most {MOST_GROUPS} groups, got {problem.groups}"
         return None

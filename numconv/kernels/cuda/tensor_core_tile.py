@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from numba import cuda, float32, int32, int64, uint32
+from numba import cuda, float32, int32, int64, uint32, uint64
 
 from numconv.kernels.cuda import epilogue, launch, ptx
 from numconv.kernels.cuda.epilogue import Epilogue
@@ -100,7 +100,7 @@ def locate(phase: Phase):
 def multiply(phase: Phase, dtype: str, tile: Tile, padded: int, after: Epilogue):
     """Forward and input pass: a phase of `count` rows; `padded` are the rows of a group's packed weight."""
     d, h, w, sources, results = phase.d, phase.h, phase.w, phase.sources, phase.results
-    index = int64 if phase.wide else int32
+    index, unsigned = (int64, uint64) if phase.wide else (int32, uint32)
     chunk, length = chunk_of(dtype), packed_length(phase, dtype)
     depth = CHUNKS * chunk
     steps = length // depth
@@ -140,7 +140,7 @@ def multiply(phase: Phase, dtype: str, tile: Tile, padded: int, after: Epilogue)
         delta = index(index(jd) * d_step + index(jh) * h_step + index(jw) * w_step + s)
         for i in range(image_lines):
             valid = uint32(outside[i] & bits) == uint32(0)
-            source = index(base[i] + delta) if valid else index(0)
+            source = unsigned(base[i] + delta) if valid else unsigned(0)  # extended to 64 bits by no instruction
             ptx.copy16(shared, uint32(to + uint32(i * lines * WORDS)), x, source, uint32(16) if valid else uint32(0))
         to = uint32(to + uint32(tile.rows * WORDS))
         for i in range(weight_lines):
@@ -157,7 +157,7 @@ def multiply(phase: Phase, dtype: str, tile: Tile, padded: int, after: Epilogue)
             round_image(a, which * 4 * tiles_down)
 
     def body(x, weight, bias, residual, out, count):
-        shared = cuda.shared.array(shared_size, float32)
+        shared = cuda.shared.array(shared_size, float32, alignment=16)
         sums = cuda.local.array(sums_size, float32)
         a, b = cuda.local.array(a_size, uint32), cuda.local.array(b_size, uint32)
         base = cuda.local.array(image_lines, index)
@@ -217,7 +217,7 @@ def multiply(phase: Phase, dtype: str, tile: Tile, padded: int, after: Epilogue)
             fragments(shared, a, b, 0, uint32(read + image_at), uint32(read + weight_at))
             multiply_add(sums, a, 4 * tiles_down, b, 2 * tiles_across)
 
-        cuda.syncthreads()
+        cuda.syncthreads()  # the fragments read last are not used, but a race checker would see them written over
         mine = uint32(warp * uint32(half * 16 * pitch))
         channel, m = index(across * tile.columns + index(right)), uint32(first + down)
         for part in range(2):

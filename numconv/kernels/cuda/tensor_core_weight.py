@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 
-from numba import cuda, float32, int32, int64, uint32
+from numba import cuda, float32, int32, int64, uint32, uint64
 
 from numconv.algorithm import Algorithm
 from numconv.kernels.cuda import channels_last, launch, memory, ptx, values
@@ -30,6 +30,7 @@ BLOCKS = 2 * 132  # that an H100 runs at once
 LEAST_STEPS = 16  # of a block; estimate, not measured
 MOST_PARTS = 32 << 20  # bytes
 MOST_GROUPS = 65535
+FAR = 1 << 29  # coordinates are computed with 32 bits
 
 
 @launch.function
@@ -64,7 +65,7 @@ def find(phase: Phase):
 def dot(phase: Phase, dtype: str, tile: Tile):
     """The sums of one part of k: `steps` of a block, `count` k's in all."""
     d, h, w, sources, results = phase.d, phase.h, phase.w, phase.sources, phase.results
-    index = int64 if phase.wide else int32
+    index, unsigned = (int64, uint64) if phase.wide else (int32, uint32)
     columns, channels = phase.taps * sources, phase.groups * results
     blocks_along = launch.blocks(columns, tile.columns)
     find_source = find(phase)
@@ -95,7 +96,7 @@ def dot(phase: Phase, dtype: str, tile: Tile):
         for i in range(DEPTH // left_rows):
             there = uint32(row + uint32(i * left_rows))
             valid = (uint32(k + there) < end) & (result >= 0)
-            at = index(index(k + there) * channels + result) if valid else index(0)
+            at = unsigned(index(k + there) * channels + result) if valid else unsigned(0)
             target = uint32(to + swizzled(there, chunk, left_words))
             ptx.copy16(shared, target, gradient, at, uint32(16) if valid else uint32(0))
         row, chunk = uint32(thread // uint32(right_chunks)), uint32(thread % uint32(right_chunks))
@@ -103,7 +104,7 @@ def dot(phase: Phase, dtype: str, tile: Tile):
             there = uint32(row + uint32(i * right_rows))
             at, inside = find_source(uint32(k + there), in_d, in_h, in_w)
             valid = inside & (uint32(k + there) < end) & (own >= 0)
-            at = index(at + own) if valid else index(0)
+            at = unsigned(at + own) if valid else unsigned(0)
             target = uint32(to + uint32(right) + swizzled(there, chunk, right_words))
             ptx.copy16(shared, target, x, at, uint32(16) if valid else uint32(0))
 
@@ -118,7 +119,7 @@ def dot(phase: Phase, dtype: str, tile: Tile):
             load4(b, which * 2 * tiles_across + 4 * i, shared, place)
 
     def body(x, gradient, out, count, steps):
-        shared = cuda.shared.array(shared_size, float32)
+        shared = cuda.shared.array(shared_size, float32, alignment=16)
         sums = cuda.local.array(sums_size, float32)
         a, b = cuda.local.array(a_size, uint32), cuda.local.array(b_size, uint32)
         thread, group = uint32(cuda.threadIdx.x), index(cuda.blockIdx.y)
@@ -172,7 +173,7 @@ def dot(phase: Phase, dtype: str, tile: Tile):
             fragments(shared, a, b, 0, read, a_row, a_chunk, b_row, b_chunk)
             multiply_add(sums, a, 4 * tiles_down, b, 2 * tiles_across)
 
-        cuda.syncthreads()
+        cuda.syncthreads()  # the fragments read last are not used, but a race checker would see them written over
         mine = uint32(warp * uint32(half * 16 * pitch))
         row, rank = uint32(lane // uint32(lanes)), uint32(lane % uint32(lanes)) * uint32(4)
         q = uint32(uint32(column) + across * uint32(warp_columns) + rank)
@@ -227,7 +228,12 @@ class TensorCoreWeight(Algorithm):
         if not problem.n * math.prod(problem.out_spatial) or not problem.co or not problem.ci:
             return "there is nothing to sum"
         if problem.n * math.prod(problem.out_spatial) >= 1 << 31:
-            return "there must be fewer than 2^31 images and positions"
+            return "there must be fewer than 2^31 positions in all images"
+        if (
+            max(*problem.stride, *map(math.prod, zip(problem.kernel, problem.dilation)), *map(max, problem.padding))
+            > FAR
+        ):
+            return f"strides, dilated kernels and paddings must be at most {FAR}"
         return None
 
     def cost(self, problem: ConvProblem) -> float:
