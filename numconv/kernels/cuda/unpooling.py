@@ -151,7 +151,7 @@ def if_equal_taken(total, value, index, place):
     return value if index == place else total
 
 
-@launch.kernel(threads=(THREADS, 4))
+@launch.kernel(threads=lambda geometry, *_: (THREADS, 3 if geometry.wide else 4))
 def gather(geometry: Geometry, dtype: str, how: str, few: bool):
     """The kernel of "add" and "put", for `count` elements of planes; `few` if all outputs are asked."""
     lanes, channels = lanes_of(geometry, dtype), geometry.channels
@@ -181,11 +181,17 @@ def gather(geometry: Geometry, dtype: str, how: str, few: bool):
             if out_d > 1:
                 low_d, high_d = int64(spans[2 * (begin + d)]), int64(spans[2 * (begin + d) + 1])
         total = fill(0)
-        for o_d in range(low_d, high_d + 1):
-            for o_h in range(low_h, high_h + 1):
-                for o_w in range(low_w, high_w + 1):
+        o_d = low_d
+        while o_d <= high_d:
+            o_h = low_h
+            while o_h <= high_h:
+                o_w = low_w
+                while o_w <= high_w:
                     at = base + ((o_d * out_h + o_h) * out_w + o_w) * channels
                     total = cast(take(total, load(values, at), load_index(indices, at), place))
+                    o_w += 1
+                o_h += 1
+            o_d += 1
         store(out, int64(i) * lanes, total)
 
     inner = launch.inlined(body)
