@@ -17,7 +17,7 @@ if not nc.cuda.is_available() and "numba-cuda" in nc.cuda.info()["missing"]:
 from numba import cuda, float32, types, uint32
 
 from numconv.extras import MissingExtra
-from numconv.kernels.cuda import launch
+from numconv.kernels.cuda import launch, memory
 from numconv.lab import sass
 
 BLOCK = 256
@@ -153,7 +153,7 @@ def run(step, x, weight, out):
     n, size, _, ci = x.shape
     co = out.shape[3]
     grid = step.grid(n, size, co) if hasattr(step, "grid") else launch.blocks(out.size, BLOCK)
-    arrays = (x, weight, out) if step is naive else [a.reshape(a.size) for a in (x, weight, out)]
+    arrays = (x, weight, out) if step is naive else map(memory.flat, (x, weight, out))
     step(n, size, ci, co)(grid, getattr(step, "block", BLOCK), *arrays)
 
 

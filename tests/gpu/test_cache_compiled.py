@@ -11,13 +11,15 @@ from types import SimpleNamespace  # noqa: E402
 from numba import cuda, types  # noqa: E402
 
 from numconv.kernels.cpu.cache import Counts  # noqa: E402
-from numconv.kernels.cuda import cache, launch, memory  # noqa: E402
+from numconv.kernels.cuda import launch, memory  # noqa: E402
 
 
 @pytest.fixture
 def device(monkeypatch, tmp_path):
     """A compute capability where a GPU would be, and an empty cache."""
     from numba.cuda import codegen, dispatcher
+
+    from numconv.kernels.cuda import cache
 
     gpu = SimpleNamespace(compute_capability=(9, 0))
     monkeypatch.setattr(dispatcher, "get_current_device", lambda: gpu)

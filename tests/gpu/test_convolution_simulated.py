@@ -1,5 +1,7 @@
 """Every algorithm of every convolution on the named small cases in the simulator, against the oracle."""
 
+from zlib import crc32
+
 import pytest
 from gpu.elsewhere import call, small
 from passes import LAYOUTS, cases_of, error, problem_of, question
@@ -16,6 +18,8 @@ OPERATIONS = [form.format(n) for form in FORMS for n in (1, 2, 3)]
 ALL = [(operation, algorithm) for operation in OPERATIONS for algorithm in table(operation, "cuda")]
 NAMES = [f"{operation}-{algorithm.name}" for operation, algorithm in ALL]
 
+# Arrays whose memory is turned are made contiguous before any algorithm: one case in so many shows it of each.
+TURNED = 6
 # A block of these takes a second: only the cases that they name are simulated here, others in their own tests.
 DEAR = ("tensor_core",)
 
@@ -35,12 +39,20 @@ def on_gpu(problem):
     return replace(problem, device="cuda", precision="fast")
 
 
+def asked_here(case, operation, algorithm, layout):
+    """Whether the simulator has the time."""
+    if not small(case, operation) or (algorithm.name in DEAR and case.name not in algorithm.accepts):
+        return False
+    turned = len(set(LAYOUTS[layout])) > 1 and algorithm.name != "direct"
+    return not turned or crc32(case.name.encode()) % TURNED == 0
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 @every_algorithm
 def test_agrees_with_the_oracle(operation, algorithm, layout):
     failures, taken, dtype = {}, 0, dtype_of(algorithm)
     for case in cases_of(operation):
-        if not small(case, operation) or (algorithm.name in DEAR and case.name not in algorithm.accepts):
+        if not asked_here(case, operation, algorithm, layout):
             continue
         problem = on_gpu(problem_of(case, operation, dtype, layout))
         asked = question(case, operation, dtype)
