@@ -12,7 +12,8 @@ store. Where all divisors are the same the gradient too divides once.
 from __future__ import annotations
 
 import numpy as np
-from numba import cuda, int64, uint32, uint64
+from numba import cuda
+from numpy import int64, uint32, uint64
 
 from numconv.kernels.cuda import lanes as lane
 from numconv.kernels.cuda import launch, windows

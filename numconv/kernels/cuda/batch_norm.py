@@ -14,7 +14,8 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import cuda, uint32, uint64
+from numba import cuda
+from numpy import uint32, uint64
 
 from numconv.kernels.cuda import epilogue, launch, ptx, values
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba import cuda, float32, int64, uint16, uint32
+from numba import cuda
+from numpy import float32, int64, uint16, uint32
 
 from numconv.kernels.cuda import launch
 from numconv.kernels.cuda.memory import flat

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba import cuda, uint32, uint64
+from numba import cuda
+from numpy import uint32, uint64
 
 from numconv.kernels.cuda import launch, ptx
 

@@ -16,7 +16,8 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from numba import cuda, int64, uint32, uint64
+from numba import cuda
+from numpy import int64, uint32, uint64
 
 from numconv.algorithm import Algorithm
 from numconv.kernels.cuda import launch, line_tile, memory, values, vectors

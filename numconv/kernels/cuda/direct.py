@@ -14,7 +14,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import cuda, int64, uint32, uint64
+from numba import cuda
+from numpy import int64, uint32, uint64
 
 from numconv.algorithm import Algorithm
 from numconv.kernels.cuda import epilogue, launch, values

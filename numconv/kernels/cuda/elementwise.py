@@ -15,7 +15,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import cuda, uint32, uint64
+from numba import cuda
+from numpy import uint32, uint64
 
 from numconv.kernels.cuda import epilogue, launch, values
 from numconv.kernels.cuda.memory import Shape

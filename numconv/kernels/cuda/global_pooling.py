@@ -17,7 +17,8 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import cuda, int64, uint32, uint64
+from numba import cuda
+from numpy import int64, uint32, uint64
 
 from numconv.kernels.cuda import lanes as lane
 from numconv.kernels.cuda import launch

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from numba import cuda, float32, float64, int64, uint32, uint64
+from numba import cuda
+from numpy import float32, float64, int64, uint32, uint64
 
 from numconv.kernels.cuda import epilogue, launch, vectors
 from numconv.kernels.cuda.epilogue import Epilogue

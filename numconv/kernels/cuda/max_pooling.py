@@ -15,7 +15,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import cuda, int64, uint32, uint64
+from numba import cuda
+from numpy import int64, uint32, uint64
 
 from numconv.kernels.cuda import lanes as lane
 from numconv.kernels.cuda import launch, windows

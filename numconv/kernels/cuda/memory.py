@@ -13,8 +13,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from numba import cuda, int64, uint32, uint64
+from numba import cuda
 from numba.cuda.simulator.cudadrv.devicearray import FakeCUDAArray
+from numpy import int64, uint32, uint64
 
 from numconv.kernels.cuda import launch, pool
 from numconv.kernels.cuda import transpose as transpose_kernel

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import cuda, int64
+from numba import cuda
+from numpy import int64
 
 from numconv.kernels.cuda import epilogue, launch, values
 from numconv.kernels.cuda.memory import flat

@@ -13,7 +13,8 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import cuda, int64
+from numba import cuda
+from numpy import int64
 
 from numconv.kernels.cuda import launch, values
 from numconv.kernels.cuda.reduction import LONG, THREADS, joined

@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from numba import cuda, float32, int64, uint16
+from numba import cuda
+from numpy import float32, int64, uint16
 
 from numconv.algorithm import Algorithm
 from numconv.kernels.cuda import channels_last, epilogue, launch, memory, ptx

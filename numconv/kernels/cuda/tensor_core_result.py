@@ -6,7 +6,7 @@ lanes lie along the rows, which are neighbouring positions, and a warp goes from
 
 from __future__ import annotations
 
-from numba import float32, int32, int64, uint32
+from numpy import float32, int32, int64, uint32
 
 from numconv.kernels.cuda import epilogue, launch, ptx, values
 from numconv.kernels.cuda.epilogue import Epilogue

@@ -19,7 +19,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from numba import cuda, float32, int32, int64, uint32, uint64
+from numba import cuda
+from numpy import float32, int32, int64, uint32, uint64
 
 from numconv.kernels.cuda import epilogue, launch, ptx
 from numconv.kernels.cuda.epilogue import Epilogue

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import math
 
-from numba import cuda, float32, int32, int64, uint32, uint64
+from numba import cuda
+from numpy import float32, int32, int64, uint32, uint64
 
 from numconv.algorithm import Algorithm
 from numconv.kernels.cuda import channels_last, launch, memory, ptx, values

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 import numba
 import numpy as np
-from numba import cuda, int64, uint32, uint64
+from numba import cuda
+from numpy import int64, uint32, uint64
 
 from numconv.kernels.cuda import launch
 

@@ -21,7 +21,8 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import cuda, int32, int64, uint32, uint64
+from numba import cuda
+from numpy import int32, int64, uint32, uint64
 
 from numconv.kernels.cuda import lanes as lane
 from numconv.kernels.cuda import launch, memory, windows

@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-from numba import int64, uint32, uint64
+from numpy import int64, uint32, uint64
 
 from numconv.kernels.cuda import launch
 from numconv.problem import LAST, PoolProblem, remembered
