@@ -1,4 +1,4 @@
-"""A convolution on a GPU in five steps, from one thread a result to a tile in registers; docs/gpu.md tells the story.
+"""A convolution on a GPU in steps, from one thread a result to a tile in registers; docs/gpu.md tells the story.
 
 The layer is a 3x3 convolution of 128 to 128 channels, channels last, without padding. For each step this prints what
 the machine code of its innermost loop holds for each multiply-add; with a GPU also how long it takes, with
@@ -148,6 +148,9 @@ STEPS = {
 }
 
 
+LIBRARY = "6 the library's"
+
+
 def run(step, x, weight, out):
     """Launch a step on device arrays of four axes."""
     n, size, _, ci = x.shape
@@ -184,21 +187,37 @@ def main():
         return
     columns = ("per multiply-add: all", "from memory", "from shared", "registers", "milliseconds")
     print(" " * 28 + "".join(f"{c:>{len(c) + 2}}" for c in columns))
-    for name, step in STEPS.items():
-        found = sass.assembled(step(*LAYER), arguments(step), (9, 0))
+    codes = {name: sass.assembled(step(*LAYER), arguments(step), (9, 0)) for name, step in STEPS.items()}
+    times = {name: timed(step) for name, step in STEPS.items()}
+    codes[LIBRARY], times[LIBRARY] = library(), timed(None)
+    for name, found in codes.items():
         products = found.count("FFMA", loop=True)
         counts = [sum(found.loop.values()), found.count("LDG", loop=True), found.count("LDS", loop=True)]
-        cells = [f"{n / products:.2f}" for n in counts] + [str(found.registers), timed(step)]
+        cells = [f"{n / products:.2f}" for n in counts] + [str(found.registers), times[name]]
         print(f"{name:<28}" + "".join(f"{cell:>{len(c) + 2}}" for c, cell in zip(columns, cells)))
 
 
+def library():
+    """The code of the library's kernel for the layer: launches are noted in place of being done."""
+    n, size, ci, co = LAYER
+    x, weight = (memory.wrap(memory.FakeCUDAArray(np.empty(s, np.float32)))
+                 for s in ((n, size, size, ci), (co, ci, 3, 3)))  # fmt: skip
+    with launch.recorded() as launches:
+        nc.conv2d(x, weight, data_format="channels_last", algorithm="implicit_gemm")
+    return sass.assembled(launches[-1].kernel, launches[-1].types, (9, 0))
+
+
 def timed(step):
-    """Milliseconds of the layer at batch 64, where there is a GPU."""
+    """Milliseconds of the layer at batch 64, where there is a GPU; of the library without a step."""
     if not nc.cuda.is_available():
         return "-"
     from numconv.lab.device_race import seconds_of
 
     x, weight, out, expected = layer(*LAYER)
+    if step is None:
+        plain = nc.cuda.to_device(nc.cuda.to_host(weight).transpose(3, 2, 0, 1))
+        plan = nc.plan("conv2d", x.shape, plain, data_format="channels_last", algorithm="implicit_gemm")
+        return f"{seconds_of(lambda: plan(x, out=out), 0.1, 5) * 1e3:.3f}"
     run(step, x, weight, out)
     assert np.abs(nc.cuda.to_host(out) - expected).max() < 1e-3
     return f"{seconds_of(lambda: run(step, x, weight, out), 0.1, 5) * 1e3:.3f}"
