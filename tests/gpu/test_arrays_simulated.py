@@ -20,7 +20,7 @@ def operands():
 
 def close(actual, expected):
     assert actual.shape == expected.shape and actual.dtype == expected.dtype
-    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-6 * max(10, np.abs(expected).max(initial=0)))
 
 
 def test_a_copy_there_and_back():
@@ -102,6 +102,23 @@ def test_a_plan_for_any_batch(operands):
             plan(there(wrong))
     with pytest.raises(TypeError, match="on the host"):
         plan(x)
+
+
+@pytest.mark.parametrize("channels", [3, 20])
+def test_a_plan_for_either_layout_and_another_size(channels):
+    # The order of packed weights depends on the layout: a stem's rows of taps, or channels filled up to slices.
+    x, weight = arrays_like((1, channels, 5, 6), (4, channels, 3, 3), np.float32)
+    plan = nc.plan("conv2d", x.shape, there(weight), algorithm="implicit_gemm")
+    last = memory.transpose(there(np.moveaxis(x, 1, -1)), (0, 3, 1, 2))
+    for given in (there(x), last, there(x)):
+        close(here(plan(given)), nc.conv2d(x, weight))
+    other = plan.for_shape((2, channels, 4, 3))
+    wider = arrays_like((2, channels, 4, 3), np.float32)[0]
+    close(here(other(there(wider))), nc.conv2d(wider, weight))
+    with pytest.raises(TypeError, match="dtype"):
+        plan(there(x.astype(np.int32)))
+    with pytest.raises(ValueError, match="channels"):
+        plan.for_shape((2, channels + 1, 4, 3))
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64", "int32", "uint8", "complex64"])

@@ -211,10 +211,16 @@ class DevicePlan:
         Name of the algorithm that runs.
     """
 
-    def __init__(self, problem: ConvProblem, algorithm: Algorithm, packed: Any, bias: Any, batched: bool) -> None:
+    def __init__(
+        self, problem: ConvProblem, algorithm: Algorithm, weight: Any, bias: Any, batched: bool,
+        arguments: dict[str, Any],
+    ) -> None:  # fmt: skip
         self.problem, self.algorithm = problem, algorithm.name
-        self._algorithm, self._packed, self._bias, self._batched = algorithm, packed, bias, batched
+        self._algorithm, self._weight, self._bias, self._batched = algorithm, weight, bias, batched
+        self._arguments = arguments
         self._calls: dict[Any, _Call] = {}
+        # By the layout of x, on which the order in which weights are read may depend.
+        self._packed = {problem.layout_in: algorithm.prepare(problem, weight)}
 
     @property
     def workspace(self) -> int:
@@ -227,18 +233,28 @@ class DevicePlan:
         source = p.output_shape if p.direction == "input" else p.input_shape
         return (
             f"{p.operation} {source} * {p.weight_shape} -> {p.result_shape} {p.dtype} on cuda: {self.algorithm}, "
-            f"{self._packed.nbytes} bytes packed, {self.workspace} bytes of workspace"
+            f"{self._packed[p.layout_in].nbytes} bytes packed, {self.workspace} bytes of workspace"
         )
 
     def __repr__(self) -> str:
         return f"<Plan {self.describe()}>"
+
+    def for_shape(self, x_shape: tuple[int, ...]) -> DevicePlan:
+        """A plan for images of another size, with the same weights.
+
+        Raises
+        ------
+        ValueError
+            If the shape has another rank or number of channels, or the kernel does not fit.
+        """
+        return _for_shape(self, self._weight, tuple(x_shape))
 
     def __call__(self, x: Any, *, residual: Any = None, out: Any = None) -> Any:
         """Apply the plan: as `Plan`, on arrays of the GPU."""
         return _planned(self, x, residual=residual, out=out)
 
     def _call(self, x: Any, residual: bool) -> _Call:
-        key = tuple(x.shape), tuple(x.strides), residual
+        key = tuple(x.shape), tuple(x.strides), x.dtype, residual
         call = self._calls.get(key)
         if call is None:
             planned = self.problem
@@ -255,17 +271,38 @@ class DevicePlan:
             )
             problem = arranged(problem, x)
             shape = problem.result_shape if self._batched else problem.result_shape[1:]
+            if len(self._calls) >= _LIMIT:
+                self._calls.clear()
             call = self._calls[key] = _Call(problem, self._algorithm, shape)
         return call
+
+    def _packed_for(self, problem: ConvProblem) -> Any:
+        packed = self._packed.get(problem.layout_in)
+        if packed is None:  # threads that come here together pack alike
+            packed = self._packed[problem.layout_in] = self._algorithm.prepare(problem, self._weight)
+        return packed
 
 
 @taking
 def _planned(plan: DevicePlan, x: Any, *, residual: Any, out: Any) -> Any:
-    check_together(x=x, weight=plan._packed, residual=residual, out=out)
+    check_together(x=x, weight=plan._weight, residual=residual, out=out)
     call = plan._call(x, residual is not None)
     _check("residual", residual, call.shape, call.problem.dtype)
     _check_out(out, call.shape, call.problem.dtype, x=x)
-    return call.run(plan._packed, swept(x, call.problem), plan._bias, residual, out)
+    return call.run(plan._packed_for(call.problem), swept(x, call.problem), plan._bias, residual, out)
+
+
+@taking
+def _for_shape(plan: DevicePlan, weight: Any, shape: tuple[int, ...]) -> DevicePlan:
+    old = plan.problem
+    whole = shape if plan._batched else (1, *shape)
+    problem = replace(
+        ConvProblem.make(old.operation, whole, old.weight_shape, old.dtype, **plan._arguments), device="cuda"
+    )
+    reason = plan._algorithm.rejects(problem)
+    if reason is not None:
+        raise ValueError(f"algorithm {plan.algorithm!r} of this plan rejects x_shape {shape}: {reason}")
+    return DevicePlan(problem, plan._algorithm, weight, plan._bias, plan._batched, plan._arguments)
 
 
 @taking
@@ -277,12 +314,8 @@ def plan(
     ndim = spatial_axes(operation)
     whole = _batched("x_shape", shape, ndim, operation)
     dtype = _common_dtype(weight=weight, bias=bias)
-    bias_shape = None if bias is None else bias.shape
-    problem = ConvProblem.make(operation, whole, weight.shape, dtype, bias_shape=bias_shape, **arguments)
-    problem = replace(problem, device="cuda")
+    arguments = arguments | {"bias_shape": None if bias is None else bias.shape}
+    problem = replace(ConvProblem.make(operation, whole, weight.shape, dtype, **arguments), device="cuda")
     chosen = select(problem, algorithm, packed=True)
-    weight = memory.realigned(weight)
-    packed = chosen.prepare(problem, weight)
-    if memory.overlap(packed, weight):
-        packed = memory.copied(weight)
-    return DevicePlan(problem, chosen, packed, None if bias is None else memory.copied(bias), len(shape) == ndim + 2)
+    kept = None if bias is None else memory.copied(bias)
+    return DevicePlan(problem, chosen, memory.copied(weight), kept, len(shape) == ndim + 2, arguments)
