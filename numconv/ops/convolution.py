@@ -78,6 +78,11 @@ def _sizes(name: str, shape: Any) -> tuple[int, ...]:
     return tuple(integer(f"{name}[{i}]", n, 0) for i, n in enumerate(shape))
 
 
+def _anywhere(name: str, value: Any) -> Any:
+    """`value` as an array of NumPy, unless it is one on a GPU."""
+    return value if on_gpu(value) else as_array(name, value)
+
+
 def _remember(key: Any, call: Call) -> Call:
     if key is not None:
         if len(_calls) >= _LIMIT:
@@ -170,17 +175,14 @@ def _padded(operation: str, x: Any, weight: Any, values: tuple[Any, ...], mode: 
         raise ValueError(f"padding_mode must be one of {PADDING_MODES}, got {mode!r}")
     if isinstance(out, np.ndarray) and isinstance(x, np.ndarray):
         check_apart(out, {"x": x})
-    ndim, x, weight = spatial_axes(operation), as_array("x", x), as_array("weight", weight)
+    ndim, x, weight = spatial_axes(operation), _anywhere("x", x), _anywhere("weight", weight)
     if x.ndim not in (ndim + 1, ndim + 2) or weight.ndim != ndim + 2:
         return x, values  # refused when the problem is made
     last = layout_of(data_format, ndim) == LAST
-    size = x.shape[-ndim - 1 : -1] if last else x.shape[-ndim:]
+    size = tuple(x.shape)[-ndim - 1 : -1] if last else tuple(x.shape)[-ndim:]
     strides, dilations = per_axis("stride", stride, ndim, 1), per_axis("dilation", dilation, ndim, 1)
     pads = conv_padding(padding, size, weight.shape[2:], strides, dilations)
-    if last:
-        padded = np.moveaxis(resampling.pad(np.moveaxis(x, -1, -ndim - 1), pads, mode), -ndim - 1, -1)
-    else:
-        padded = resampling.pad(x, pads, mode)
+    padded = resampling.pad(x, (*pads, (0, 0)) if last else pads, mode)
     return padded, (stride, 0, *values[2:])
 
 
@@ -557,10 +559,8 @@ def separable_conv2d(
     ValueError, TypeError
         As `conv2d`.
     """
-    depthwise_weight, pointwise_weight = (
-        as_array("depthwise_weight", depthwise_weight),
-        as_array("pointwise_weight", pointwise_weight),
-    )
+    depthwise_weight = _anywhere("depthwise_weight", depthwise_weight)
+    pointwise_weight = _anywhere("pointwise_weight", pointwise_weight)
     if depthwise_weight.ndim != 4 or depthwise_weight.shape[1] != 1:
         raise ValueError(
             f"depthwise_weight must have shape (channels * multiplier, 1, height, width), got {depthwise_weight.shape}"
@@ -570,10 +570,10 @@ def separable_conv2d(
             f"pointwise_weight must have shape (out channels, {depthwise_weight.shape[0]}, 1, 1), "
             f"got {pointwise_weight.shape}"
         )
-    x = as_array("x", x)
+    x = _anywhere("x", x)
     if x.ndim not in (3, 4):
         raise ValueError(f"x must have 4 axes, or 3 without a batch, got shape {x.shape}")
-    channels = x.shape[-1 if layout_of(data_format, 2) == LAST else -3]
+    channels = tuple(x.shape)[-1 if layout_of(data_format, 2) == LAST else -3]
     between = conv2d(x, depthwise_weight, None, stride, padding, dilation, channels, data_format=data_format)
     return conv2d(between, pointwise_weight, bias, data_format=data_format)
 

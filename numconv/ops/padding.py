@@ -46,12 +46,12 @@ def pad(x: Any, pad: Any, mode: str = "constant", value: float | None = 0) -> np
     """
     x = movable("x", x)
     around = pad_pairs(pad, x.ndim)
-    _check_pad(x.shape, around, pad, mode)
+    check_pad(x.shape, around, pad, mode)
     if mode == "constant":
         return _pad_constant(x, around, value)
     if value is not None and value != 0:
         raise ValueError(f"value must not be given in mode {mode!r}, got {value!r}")
-    sources = [_pad_source(n, pair, mode) for n, pair in zip(x.shape, around)]
+    sources = [pad_source(n, pair, mode) for n, pair in zip(x.shape, around)]
     padded = x.copy()
     for axis, (source, pair) in enumerate(zip(sources, around)):
         if pair != (0, 0):
@@ -87,7 +87,7 @@ def pad_input(input_size: Any, grad_output: Any, pad: Any, mode: str = "constant
         raise TypeError("grad_output must be of a dtype that can be added, got bool")
     shape = tuple(integer("input_size", n, 0) for n in input_size)
     around = pad_pairs(pad, len(shape))
-    _check_pad(shape, around, pad, mode)
+    check_pad(shape, around, pad, mode)
     sizes = tuple(n + before + after for n, (before, after) in zip(shape, around))
     if grad.shape != sizes:
         raise ValueError(f"grad_output must have shape {sizes}, got {grad.shape}")
@@ -97,7 +97,7 @@ def pad_input(input_size: Any, grad_output: Any, pad: Any, mode: str = "constant
     with np.errstate(all="ignore"):
         for axis, (n, pair) in enumerate(zip(shape, around)):
             if pair != (0, 0):
-                y = _gathered(y, axis, n, pair, _pad_source(n, pair, mode))
+                y = _gathered(y, axis, n, pair, pad_source(n, pair, mode))
         return y.astype(grad.dtype, order="C", copy=False)
 
 
@@ -112,7 +112,7 @@ def _gathered(grad: np.ndarray, axis: int, n: int, pair: tuple[int, int], source
     return gradient
 
 
-def _check_pad(shape: Sequence[int], around: Sequence[tuple[int, int]], pad: Any, mode: str) -> None:
+def check_pad(shape: Sequence[int], around: Sequence[tuple[int, int]], pad: Any, mode: str) -> None:
     if mode not in _PAD_MODES:
         raise ValueError(f"mode must be one of {_PAD_MODES}, got {mode!r}")
     kept = [n + min(before, 0) + min(after, 0) for n, (before, after) in zip(shape, around)]
@@ -150,7 +150,7 @@ def _pad_constant(x: np.ndarray, around: Sequence[tuple[int, int]], value: Any) 
     return padded
 
 
-def _pad_source(n: int, pair: tuple[int, int], mode: str) -> np.ndarray:
+def pad_source(n: int, pair: tuple[int, int], mode: str) -> np.ndarray:
     """Which element of an axis of length n each element of the padded axis repeats."""
     before, after = pair
     left, right = max(-before, 0), n - max(-after, 0)

@@ -224,3 +224,37 @@ def test_numpy_gets_no_array_of_a_gpu():
         np.asarray(there(X))
     with pytest.raises(TypeError):
         there(X) + 1
+
+
+@pytest.mark.parametrize("mode", ["constant", "reflect", "replicate", "circular"])
+@pytest.mark.parametrize("pad", [(1, 2), (2, 0, 1, 3), ((0, 0), (1, 2), (2, 1)), (-1, 2), (0, -2, -1, 0)], ids=str)
+def test_pad(pad, mode):
+    x = np.random.default_rng(0).standard_normal((2, 3, 4, 5), np.float32)
+    value = 1.5 if mode == "constant" else 0
+    for given in (nc.cuda.to_device(x), memory.transpose(nc.cuda.to_device(x.T), (3, 2, 1, 0))):
+        actual = nc.cuda.to_host(nc.pad(given, pad, mode, value))
+        np.testing.assert_array_equal(actual, nc.pad(x, pad, mode, value))
+
+
+def test_pad_takes_what_the_cpu_takes():
+    x = nc.cuda.to_device(np.zeros((1, 1, 3, 3), np.float32))
+    with pytest.raises(ValueError, match="at most 2 in mode 'reflect'"):
+        nc.pad(x, (3, 0), "reflect")
+    with pytest.raises(ValueError, match="no more than there is"):
+        nc.pad(x, (-2, -2))
+
+
+@pytest.mark.parametrize("data_format", [None, "NHWC"])
+def test_padding_modes_and_separable_convolutions(data_format):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((1, 4, 6, 5), np.float32)
+    x = x if data_format is None else np.moveaxis(x, 1, -1)
+    depthwise, pointwise = rng.standard_normal((4, 1, 3, 3), np.float32), rng.standard_normal((2, 4, 1, 1), np.float32)
+    there = nc.cuda.to_device
+    for mode in ("reflect", "replicate", "circular"):
+        options = {"padding": ((1, 2), (2, 0)), "padding_mode": mode, "groups": 4, "data_format": data_format}
+        actual = nc.cuda.to_host(nc.conv2d(there(x), there(depthwise), **options))
+        np.testing.assert_allclose(actual, nc.conv2d(x, depthwise, **options), atol=1e-5)
+    actual = nc.separable_conv2d(there(x), there(depthwise), there(pointwise), padding=1, data_format=data_format)
+    expected = nc.separable_conv2d(x, depthwise, pointwise, padding=1, data_format=data_format)
+    np.testing.assert_allclose(nc.cuda.to_host(actual), expected, atol=1e-5)
