@@ -162,20 +162,29 @@ print(json.dumps(sorted(set(sys.modules) - before)))
     assert not {"numconv.cli", "numconv.demo", "numconv.lab", "multiprocessing"} & set(loaded)
 
 
-def test_loading_kernels_builds_no_dispatcher(tmp_path):
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_loading_kernels_builds_no_dispatcher(tmp_path, device):
+    if device == "cuda":
+        pytest.importorskip("numba_cuda", reason="pip install 'numconv[cuda]'")
+    names = [n for n in FILES if n.startswith("kernels.") and n.startswith("kernels.cuda.") == (device == "cuda")]
+    compiler, made_by = {
+        "cpu": ("numba.core.dispatcher", "from numconv.kernels.cpu import jit as compiling"),
+        "cuda": ("numba.cuda.dispatcher", "from numconv.kernels.cuda import launch as compiling"),
+    }[device]
     code = f"""
 import importlib, json
-from numba.core.dispatcher import Dispatcher
-from numconv.kernels.cpu import jit
-made, build = [], Dispatcher.__init__
+{made_by}
+import {compiler} as compiler
+kind = getattr(compiler, {"Dispatcher" if device == "cpu" else "CUDADispatcher"!r})
+made, build = [], kind.__init__
 def record(self, function, *arguments, **options):
     made.append(function.__module__)
     build(self, function, *arguments, **options)
-Dispatcher.__init__ = record
-for name in {[name for name in FILES if name.startswith("kernels.")]}:
+kind.__init__ = record
+for name in {names}:
     importlib.import_module("numconv." + name)
 loaded = len(made)
-jit.function(lambda: lambda x: x)()
+compiling.function(lambda: lambda x: x)()
 print(json.dumps([loaded, made]))
 """
     (tmp_path / "code.py").write_text(code)

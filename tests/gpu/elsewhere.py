@@ -3,7 +3,10 @@
 import math
 
 import numpy as np
+import pytest
 from passes import LAYOUTS, problem_of
+
+pytest.importorskip("numba_cuda", reason="pip install 'numconv[cuda]'")
 
 import numconv as nc
 from numconv.kernels.cuda import memory

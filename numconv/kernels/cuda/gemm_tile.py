@@ -135,17 +135,21 @@ def first_result(tile: Tile):
     return of_thread
 
 
-@launch.inlined
-def outer(sums, a0, a1, b0, b1):
-    """sums[i, j] += a[i] b[j] of 8 and 8 numbers, each given as two tuples."""
-    a, b = cuda.local.array(8, float32), cuda.local.array(8, float32)
-    a[0], a[1], a[2], a[3] = a0
-    a[4], a[5], a[6], a[7] = a1
-    b[0], b[1], b[2], b[3] = b0
-    b[4], b[5], b[6], b[7] = b1
-    for i in range(8):
-        for j in range(8):
-            sums[i * 8 + j] = cuda.fma(a[i], b[j], sums[i * 8 + j])
+@launch.function
+def outer():
+    """`outer()(sums, a0, a1, b0, b1)`: sums[i, j] += a[i] b[j] of 8 and 8 numbers, each given as two tuples."""
+
+    def product(sums, a0, a1, b0, b1):
+        a, b = cuda.local.array(8, float32), cuda.local.array(8, float32)
+        a[0], a[1], a[2], a[3] = a0
+        a[4], a[5], a[6], a[7] = a1
+        b[0], b[1], b[2], b[3] = b0
+        b[4], b[5], b[6], b[7] = b1
+        for i in range(8):
+            for j in range(8):
+                sums[i * 8 + j] = cuda.fma(a[i], b[j], sums[i * 8 + j])
+
+    return product
 
 
 @launch.function
@@ -155,9 +159,10 @@ def products(depth: int, tile: Tile):
     Halves of halves: a loop of 8 times 64 products is one that the compiler leaves a loop.
     """
     if depth == 1:
+        product = outer()
 
         def one(a, b, i, j, sums):
-            outer(sums, ptx.load4(a, i), ptx.load4(a, i + 16), ptx.load4(b, j), ptx.load4(b, j + 32))
+            product(sums, ptx.load4(a, i), ptx.load4(a, i + 16), ptx.load4(b, j), ptx.load4(b, j + 32))
 
         return one
     half = depth // 2
