@@ -132,7 +132,7 @@ class FunctionAlgorithm(Algorithm):
         dtype: Any = self._dtype(problem)
         if hasattr(problem, "direction"):
             return handing.convolution(self.layout, dtype, problem, *operands[:5])
-        return handing_pool.pooling(self.layout, dtype, problem, *operands)
+        return handing_pool.pooling(self.layout, dtype, self.gives_indices, problem, *operands)
 
     def run(self, problem, *operands):
         handed = self.handed(problem, *operands)

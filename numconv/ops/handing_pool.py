@@ -28,11 +28,16 @@ def by_indices(operation: str) -> bool:
     return "unpool" in operation or ("max" in operation and operation.endswith("_input"))
 
 
-def pooling(layout: str, dtype: np.dtype, problem: PoolProblem, inputs: Arrays, outputs: Arrays) -> Handed | None:
-    """A pooling for a function that takes arrays in `layout` and `dtype`; None where an index is outside its plane."""
+def pooling(
+    layout: str, dtype: np.dtype, indexed: bool, problem: PoolProblem, inputs: Arrays, outputs: Arrays
+) -> Handed | None:
+    """A pooling for a function that takes arrays in `layout` and `dtype`; None where an index is outside its plane.
+
+    A function that is `indexed` gets an array for indices whether they are wanted or not.
+    """
     if by_indices(problem.operation):
         return _moved(layout, dtype, problem, inputs, outputs)
-    return (_regions if problem.adaptive else _windows)(layout, dtype, problem, inputs, outputs)
+    return (_regions if problem.adaptive else _windows)(layout, dtype, indexed, problem, inputs, outputs)
 
 
 def _moved(layout: str, dtype: np.dtype, p: PoolProblem, inputs: Arrays, outputs: Arrays) -> Handed | None:
@@ -61,7 +66,9 @@ def _moved(layout: str, dtype: np.dtype, p: PoolProblem, inputs: Arrays, outputs
     return Handed(given, (), finish)
 
 
-def _regions(layout: str, dtype: np.dtype, p: PoolProblem, inputs: Arrays, outputs: Arrays) -> Handed:
+def _regions(
+    layout: str, dtype: np.dtype, indexed: bool, p: PoolProblem, inputs: Arrays, outputs: Arrays
+) -> Handed:  # fmt: skip
     """Adaptive and global poolings: windows follow from the two sizes."""
     axes = 1 if p.operation.startswith("global") else spatial_axes(p.operation)
     n, channels, spatial, out_spatial, laid = _as_named(p, axes)
@@ -77,8 +84,8 @@ def _regions(layout: str, dtype: np.dtype, p: PoolProblem, inputs: Arrays, outpu
                 arrays.write(place, turned(result, axes, layout, laid))
 
     given = {"x": plain(image(x, laid, layout, dtype, ((0, 0),) * axes)), "out": plain(results[0])}
-    if p.indices:
-        given["indices"] = plain(results[1])
+    if indexed:
+        given["indices"] = plain(results[1]) if p.indices else new(results[0], shape, _INDEX)
     return Handed(given, (), finish)
 
 
@@ -95,7 +102,9 @@ def _as_named(p: PoolProblem, axes: int) -> tuple[int, int, tuple[int, ...], tup
     return p.n, p.channels, (*ones[1:], math.prod(p.spatial)), ones, p.layout
 
 
-def _windows(layout: str, dtype: np.dtype, p: PoolProblem, inputs: Arrays, outputs: Arrays) -> Handed:
+def _windows(
+    layout: str, dtype: np.dtype, indexed: bool, p: PoolProblem, inputs: Arrays, outputs: Arrays
+) -> Handed:  # fmt: skip
     """Poolings with windows of a size, and the gradients of those that sum."""
     pads, none = _reach(p), ((0, 0),) * p.ndim
     weights = _weights(p, inputs)
@@ -120,14 +129,14 @@ def _windows(layout: str, dtype: np.dtype, p: PoolProblem, inputs: Arrays, outpu
         given["weights"] = weights.astype(dtype)
     target = enlarged(p.spatial, pads) if p.backward else p.out_spatial
     result = result_in(outputs[0], join_shape(p.n, p.channels, target, layout), dtype, (layout, p.layout))
-    found = new(result, tuple(result.shape), _INDEX) if p.indices else None
+    found = new(result, tuple(result.shape), _INDEX) if indexed else None
     given |= {"out": result} if found is None else {"out": result, "indices": found}
 
     def finish() -> None:
         y = cropped(result, pads, layout) if p.backward else scaled(result)
         if y is not outputs[0]:
             arrays.write(outputs[0], turned(y, p.ndim, layout, p.layout))
-        if found is not None:
+        if p.indices:
             arrays.write(outputs[1], turned(_in_image(p, layout, found), p.ndim, layout, p.layout))
 
     numbers = (p.kernel, p.stride, (0,) * p.ndim, p.dilation)

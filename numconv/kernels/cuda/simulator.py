@@ -32,16 +32,18 @@ _lock = threading.Lock()  # Numba simulates one kernel at a time
 
 
 class GuardedArray:
-    """An array of which indices are from 0 to the size."""
+    """An array of which indices are from 0 to the size, and of its parts too."""
 
-    __slots__ = ("array", "dtype", "shape", "size")
+    __slots__ = ("array", "dtype", "ndim", "shape", "size")
 
     def __init__(self, array: np.ndarray) -> None:
         self.array, self.size, self.shape, self.dtype = array, array.size, array.shape, array.dtype
+        self.ndim = array.ndim
 
     def __getitem__(self, index: Any) -> Any:
         self._check(index)
-        return self.array[index]
+        value = self.array[index]
+        return GuardedArray(value) if isinstance(value, np.ndarray) else value
 
     def __setitem__(self, index: Any, value: Any) -> None:
         self._check(index)
@@ -52,7 +54,7 @@ class GuardedArray:
 
     def _check(self, index: Any) -> None:
         for i in index if isinstance(index, tuple) else (index,):
-            if i < 0:
+            if not isinstance(i, slice) and i < 0:
                 raise IndexError(f"index {index} is negative, in an array of shape {self.shape}")
 
 
