@@ -132,7 +132,7 @@ class Thread(threading.Thread):
         self._baton.acquire()
 
 
-def _waits(function: Any, seen: set[int] | None = None) -> bool:
+def waits(function: Any, seen: set[int] | None = None) -> bool:
     """Whether the code of a function, or of one that it was made with, names something that waits."""
     seen = set() if seen is None else seen
     if id(function) in seen or not hasattr(function, "__code__"):
@@ -141,7 +141,7 @@ def _waits(function: Any, seen: set[int] | None = None) -> bool:
     if WAITING.intersection(function.__code__.co_names):
         return True
     cells = [cell.cell_contents for cell in function.__closure__ or ()]
-    return any(_waits(cell, seen) for cell in cells)
+    return any(waits(cell, seen) for cell in cells)
 
 
 class _Module(kernelapi.FakeCUDAModule):
@@ -177,7 +177,7 @@ def simulate(body: Callable[..., Any], grid: Any, block: Any, arguments: tuple[A
     """Run a kernel, block after block."""
     grid, block = kernel.normalize_kernel_dimensions(grid, block)
     given = [_guarded(argument) for argument in arguments]
-    waiting = _waits(body)
+    waiting = waits(body)
     modules = [m for name, m in sys.modules.items() if name.startswith("numconv.kernels.cuda") and m is not None]
     with _lock:
         for point in np.ndindex(*grid):
@@ -198,7 +198,7 @@ class _Globals:
 
 def _guarded(argument: Any) -> Any:
     array = getattr(argument, "_ary", argument)
-    return GuardedArray(array) if isinstance(array, np.ndarray) else argument
+    return GuardedArray(array) if type(array) is np.ndarray else argument
 
 
 def _ranks(block: tuple[int, int, int]) -> Iterator[kernelapi.Dim3]:
