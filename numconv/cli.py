@@ -1,7 +1,8 @@
 """The program ``numconv``: one parser, one module of ``numconv.commands`` for each command.
 
 Bad arguments, missing files and problems that numconv refuses give one line on stderr and exit status 2; a part that
-is not installed, and training that came to NaN, give one line and exit status 1. Nothing here imports numba or an
+is not installed, and training that came to NaN, give one line and exit status 1; other failures have the status that a
+command returns. Nothing here imports numba or an
 optional package: each command imports what it needs when it runs.
 """
 
@@ -13,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from numconv.commands import bench, demo, filter, info, predict, shape, train, warmup
+from numconv.commands import bench, demo, filter, info, lab, predict, shape, train, warmup
 from numconv.cuda import MissingPart
 from numconv.extras import MissingExtra
 
@@ -26,6 +27,7 @@ COMMANDS = {
     "predict": predict,
     "warmup": warmup,
     "bench": bench,
+    "lab": lab,
 }
 
 
@@ -61,8 +63,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program and return its exit status."""
     options = build_parser().parse_args(arguments)
     try:
-        options.run(options)
+        status = options.run(options)
         sys.stdout.flush()
+        return status or 0
     except (MissingExtra, MissingPart, FloatingPointError) as error:
         return fail(options.command, error, 1)
     except BrokenPipeError:  # the reader, `head` say, has seen enough

@@ -82,7 +82,7 @@ class Report:
     def _repr_html_(self) -> str:
         return f"<pre>{html.escape(str(self))}</pre>"
 
-    def as_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """What can be written as JSON."""
         return {
             "kernel": self.name, "operation": self.operation, "where": self.where, "ok": self.ok,
@@ -121,9 +121,11 @@ def _shown(expected: np.ndarray, got: np.ndarray, bad: np.ndarray) -> Iterator[s
     low, left = (max(0, min(i - SHOWN // 2, n - SHOWN)) for i, n in zip((0, 0, *first)[-2:], (rows, columns)))
     window = slice(low, low + SHOWN), slice(left, left + SHOWN // (2 if planes[0].dtype.kind == "c" else 1))
     want, have, differ = (plane[window] for plane in planes)
+    close = want.dtype.kind in "fc" and np.allclose(want, have, rtol=1e-2, atol=0, equal_nan=True)
+    digits = 9 if close else 4
     texts = (
-        [[_number(v) for v in row] for row in want],
-        [[f"{_number(v)}{'!' if d else ' '}" for v, d in zip(row, marks)] for row, marks in zip(have, differ)],
+        [[_number(v, digits) for v in row] for row in want],
+        [[f"{_number(v, digits)}{'!' if d else ' '}" for v, d in zip(*rows)] for rows in zip(have, differ)],
     )
     width = max(len(text) for table in texts for row in table for text in row)
     where = f"[{', '.join([*map(str, outer), ':', ':'][: expected.ndim])}]"

@@ -45,17 +45,17 @@ class Question:
     seed: int = 0
 
     def __str__(self) -> str:
-        c, parts = self.case, []
+        c = self.case
         if isinstance(c, ConvCase):
             parts = [f"x {c.x_shape}", f"w {c.weight_shape}"]
             numbers: dict[str, Any] = {"groups": c.groups, "output_padding": c.output_padding}
         elif self.operation.startswith("global"):
             return f"{self.operation}: x {c.x_shape}, {self._said({})}"
+        elif self.operation.startswith("adaptive"):
+            return f"{self.operation}: x {c.x_shape}, output size {output_size(c)}, {self._said({})}"
         else:
             parts = [f"x {c.x_shape}", f"kernel {c.kernel}"]
             numbers = {"ceil_mode": c.ceil_mode}
-        if self.operation.startswith("adaptive"):
-            return f"{self.operation}: x {c.x_shape}, output size {output_size(c)}, {self._said({})}"
         numbers = {"stride": c.stride, "padding": c.padding, "dilation": c.dilation} | numbers
         plain = {(1,) * len(c.spatial), (0,) * len(c.spatial), ((0, 0),) * len(c.spatial), 1, False}
         shown = {name: value for name, value in numbers.items() if value not in plain}
@@ -139,14 +139,15 @@ def _convolution(q: Question, c: ConvCase, fill: Any) -> Posed:
     x, w, options = fill(*c.x_shape), fill(*c.weight_shape), c.options
     operation = q.operation
     if not operation.endswith(("_input", "_weight")):
-        oracle = reference.conv_transpose if c.transposed else reference.conv
-        expected, scale = oracle(x, w, None, **options), reference.scale(oracle, x, w, **options)
+        forward: Any = reference.conv_transpose if c.transposed else reference.conv
+        expected, scale = forward(x, w, None, **options), reference.scale(forward, x, w, **options)
         return Posed((_Image(x), w), options, (expected,), scale)
     size = reference.conv_size(c.spatial, c.kernel, c.stride, c.padding, c.dilation)
     gradient = fill(c.n, c.co, *size)
     if operation.endswith("_input"):
         given: tuple[Any, ...] = (x.shape, w, gradient)
-        oracle, shown = reference.conv_input, (_Image(x.shape), w, _Image(gradient))
+        oracle: Any = reference.conv_input
+        shown: tuple[Any, ...] = (_Image(x.shape), w, _Image(gradient))
     else:
         given, oracle = (x, w.shape, gradient), reference.conv_weight
         shown = (_Image(x), w.shape, _Image(gradient))
@@ -157,7 +158,7 @@ def _pooling(q: Question, c: PoolCase, fill: Any) -> Posed:
     x, ones = fill(*c.x_shape), (1,) * len(c.spatial)
     name, gradient = q.operation.removesuffix("_input"), q.operation.endswith("_input")
     kind = name.rpartition("_pool")[0] or "max_un"  # max, adaptive_avg, ...
-    window = {"stride": c.stride, "padding": c.padding}
+    window: dict[str, Any] = {"stride": c.stride, "padding": c.padding}
     if kind in ("max", "avg", "lp"):
         window |= {"dilation": c.dilation, "ceil_mode": c.ceil_mode}
     size = {"kernel_size": c.kernel}
@@ -264,10 +265,10 @@ def _named(operation: str) -> Iterator[Question]:
         return
     axes = 2 if operation.startswith("global") else spatial_axes(operation)
     plain = operation.startswith("weighted")
-    for case in pool_cases(f"{axes}d"):
-        if plain and (case.ceil_mode or set(case.dilation) != {1}):
+    for pool in pool_cases(f"{axes}d"):
+        if plain and (pool.ceil_mode or set(pool.dilation) != {1}):
             continue
-        yield Question(operation, case)
+        yield Question(operation, pool)
 
 
 def _random(operation: str, rng: Any) -> Question | None:
@@ -286,20 +287,20 @@ def _random(operation: str, rng: Any) -> Question | None:
                 dilation, ceil = (1,) * axes, False
             else:
                 ceil = bool(rng.integers(2))
-            pool = PoolCase(
+            case: ConvCase | PoolCase = PoolCase(
                 "random", n, int(rng.integers(1, 6)), spatial, kernel, stride, padding, dilation, ceil, frozenset()
             )
             sizes = reference.pool_size(spatial, kernel, stride, padding, dilation, ceil)
-            return Question(operation, pool) if min(sizes) > 0 else None
+            return Question(operation, case) if min(sizes) > 0 else None
         groups = int(rng.choice([1, 1, 2, 3]))
         ci, co = (groups * int(v) for v in rng.integers(1, 5, 2))
         transposed = "transpose" in operation
         extra = tuple(int(rng.integers(0, max(s, d))) for s, d in zip(stride, dilation)) if transposed else (0,) * axes
-        case = ConvCase(
+        conv = ConvCase(
             "random", n, ci, co, spatial, kernel, stride, padding, dilation, groups, transposed, extra, frozenset()
         )
         forward = operation if transposed else f"conv{axes}d"
-        nc.ConvProblem.make(forward, case.x_shape, case.weight_shape, **case.options)  # type: ignore[arg-type]
-        return Question(operation, case)
+        nc.ConvProblem.make(forward, conv.x_shape, conv.weight_shape, **conv.options)  # type: ignore[arg-type]
+        return Question(operation, conv)
     except ValueError:
         return None

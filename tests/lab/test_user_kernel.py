@@ -254,8 +254,10 @@ def walk(case, last, algorithm_name):
     return found
 
 
-NAMES = ("unlike_axes", "asymmetric", "dilated_padded", "dilated_ceil", "ceil_padded", "ceil_asymmetric", "one_pixel_padded",
-         "pool_1d_padded", "pool_3d_unlike", "stride_beyond_kernel")  # fmt: skip
+NAMES = (
+    "unlike_axes", "asymmetric", "dilated_padded", "dilated_ceil", "ceil_padded", "ceil_asymmetric",
+    "one_pixel_padded", "pool_1d_padded", "pool_3d_unlike", "stride_beyond_kernel",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("last", [False, True])

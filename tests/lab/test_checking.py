@@ -1,0 +1,371 @@
+"""What a check finds: kernels that are right, and each way to be wrong, with the problem that shows it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numba
+import numpy as np
+import pytest
+from numba import njit, prange
+from numba.extending import intrinsic
+
+import numconv as nc
+from numconv import lab
+from numconv.kernels.cpu.tables import TABLES
+from numconv.lab import checking, questions
+from numconv.lab.cases import ConvCase
+from numconv.lab.examining import Failure, bound_of
+from numconv.lab.shrinking import smaller
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="a check forks")
+FEW = {"random": 6}
+
+
+def one(report, kind):
+    """The only failure, and the report as text."""
+    text = str(report)
+    assert not report.ok and not report, text
+    (failure,) = report.failures
+    assert failure.kind == kind, text
+    assert text.splitlines()[0].endswith("WRONG") and str(failure.question) in text
+    return failure, text
+
+
+@njit
+def at(x, n, c, i):
+    return x[n, c, i]
+
+
+def convolve(x, w, out, stride, padding, dilation, groups):
+    """The definition along one axis; what is wrong in the tests is a line of this."""
+    each = w.shape[0] // groups
+    for n in range(out.shape[0]):
+        for o in range(out.shape[1]):
+            for i in range(out.shape[2]):
+                for c in range(w.shape[1]):
+                    for k in range(w.shape[2]):
+                        v = at(x, n, o // each * w.shape[1] + c, i * stride[0] + k * dilation[0])
+                        out[n, o, i] += w[o, c, k] * v
+
+
+def test_a_right_kernel(registry):
+    @lab.kernel("conv1d", dtypes=("float32", "float64"), when=lambda p: p.groups == 1 or "it takes one group")
+    def mine(x, w, out, stride, padding, dilation, groups):
+        for item in prange(out.shape[0] * w.shape[0]):
+            n, o = item // w.shape[0], item % w.shape[0]
+            for i in range(out.shape[2]):
+                total = 0.0
+                for c in range(w.shape[1]):
+                    for k in range(w.shape[2]):
+                        total += w[o, c, k] * at(x, n, c, i * stride[0] + k * dilation[0])
+                out[n, o, i] = total
+
+    report = lab.check(mine, **FEW)
+    assert report.ok and report, report
+    assert list(report.asked) == ["python", "serial", "parallel"] and min(report.asked.values()) > 10
+    assert report.refused["it takes one group"] > 0
+    text = str(report)
+    assert "mine (conv1d, " in text and "test_checking.py:" in text and "one group" in text
+    assert report._repr_html_().startswith("<pre>mine")
+    assert json.loads(json.dumps(report.to_dict()))["ok"]
+
+
+def test_off_by_one_at_the_border(registry):
+    @lab.kernel("conv1d")
+    def mine(x, w, out, stride, padding, dilation, groups):
+        for n in range(out.shape[0]):
+            for o in range(out.shape[1]):
+                for i in range(out.shape[2] - 1):
+                    for c in range(w.shape[1]):
+                        for k in range(w.shape[2]):
+                            v = x[n, o // (w.shape[0] // groups) * w.shape[1] + c, i * stride[0] + k * dilation[0]]
+                            out[n, o, i] += w[o, c, k] * v
+
+    failure, text = one(lab.check(mine, **FEW), "never written")
+    case = failure.question.case
+    assert case.x_shape == (1, 1, 1) and case.weight_shape == (1, 1, 1)
+    assert "conv1d: x (1, 1, 1), w (1, 1, 1)" in text and "1 of 1 elements of out are never written" in text
+    assert "expected [0, :, :]" in text and "0!" in text
+
+
+def test_a_write_past_the_end(registry):
+    @lab.kernel("conv1d")
+    def mine(x, w, out, stride, padding, dilation, groups):
+        compiled(x, w, out, stride, padding, dilation, groups)
+        out.reshape(-1)[out.size] = 1
+
+    compiled = njit(convolve)
+    failure, text = one(lab.check(mine, **FEW), "out of bounds")
+    assert "writes a part of out[1]" in text and "index 1 of axis 0 is beyond the last, 0" in text
+    assert failure.place[0] == __file__ and "out.reshape(-1)[out.size] = 1" in text
+
+
+def test_a_race_between_threads(registry):
+    @lab.kernel("conv1d")
+    @njit(parallel=True)
+    def mine(x, w, out, stride, padding, dilation, groups):
+        for c in numba.prange(w.shape[1]):
+            for n in range(out.shape[0]):
+                for o in range(out.shape[1]):
+                    for i in range(out.shape[2]):
+                        for k in range(w.shape[2]):
+                            v = x[n, o // (w.shape[0] // groups) * w.shape[1] + c, i * stride[0] + k * dilation[0]]
+                            out[n, o, i] += w[o, c, k] * v
+
+    failure, text = one(lab.check(mine, **FEW), "race")
+    assert "turn 1 of the prange reads out[0, 0, 0]" in text and "turn 0 of the prange writes it" in text
+    assert failure.question.case.ci == 2 and "out[n, o, i] += w[o, c, k] * v" in text
+
+
+def test_turns_that_share_a_buffer(registry):
+    @lab.kernel("global_avg_pool")
+    def mine(x, out):
+        sums = np.zeros(1, np.float32)
+        for n in prange(x.shape[0] * x.shape[1]):
+            sums[0] = 0
+            for i in range(x.shape[2]):
+                sums[0] += x[n // x.shape[1], n % x.shape[1], i]
+            out[n // x.shape[1], n % x.shape[1], 0] = sums[0] / x.shape[2]
+
+    _, text = one(lab.check(mine, **FEW), "race")
+    assert "turn 1 of the prange writes the array of line" in text
+
+
+@pytest.mark.parametrize(
+    "index, words", [("i + 1", "is beyond the last, "), ("i - 1", "is negative: it would count from")]
+)
+def test_a_read_beside_an_array(index, words, registry):
+    names = {"lab": lab}
+    exec(  # has no file: as in a notebook
+        "@lab.kernel('conv1d')\n"
+        "def mine(x, w, out, stride, padding, dilation, groups):\n"
+        "    for i in range(x.shape[2]):\n"
+        f"        out[0, 0, 0] += x[0, 0, {index}]\n",
+        names,
+    )
+    failure, text = one(lab.check(names["mine"], **FEW), "out of bounds")
+    assert "reads x[0, 0, " in text and words in text
+    assert failure.place == ("<string>", 4)
+
+
+def test_an_operand_is_changed(registry):
+    @lab.kernel("conv1d")
+    def mine(x, w, out, stride, padding, dilation, groups):
+        w[...] = 0
+
+    failure, _ = one(lab.check(mine, **FEW), "changes its input")
+    assert "writes w[0, 0, 0]" in failure.message
+
+
+def test_wrong_for_stride_2_only(registry):
+    @lab.kernel("conv1d")
+    def mine(x, w, out, stride, padding, dilation, groups):
+        for n in range(out.shape[0]):
+            for o in range(out.shape[1]):
+                for i in range(out.shape[2]):
+                    for c in range(w.shape[1]):
+                        for k in range(w.shape[2]):
+                            v = x[n, o // (w.shape[0] // groups) * w.shape[1] + c, i + k * dilation[0]]
+                            out[n, o, i] += w[o, c, k] * v
+
+    failure, text = one(lab.check(mine, **FEW), "wrong result")
+    assert failure.question.case.stride[0] > 1 and failure.question.case.kernel == (1,) and "stride (" in text
+    assert "1 of 2 elements are wrong" in text and "got (! where it differs)" in text
+
+
+def test_sums_in_too_small_a_dtype(registry):
+    @lab.kernel("conv1d")
+    def mine(x, w, out, stride, padding, dilation, groups):
+        for n in range(out.shape[0]):
+            for o in range(out.shape[1]):
+                for i in range(out.shape[2]):
+                    total = 0.0
+                    for c in range(w.shape[1]):
+                        for k in range(w.shape[2]):
+                            v = x[n, o // (w.shape[0] // groups) * w.shape[1] + c, i * stride[0] + k * dilation[0]]
+                            total += round(w[o, c, k] * v * 4096) / 4096
+                    out[n, o, i] = total
+
+    _, text = one(lab.check(mine, **FEW), "wrong result")
+    assert "too small a dtype" in text
+
+
+def test_a_maximum_that_begins_at_zero(registry):
+    @lab.kernel("max_pool1d")
+    def mine(x, out, kernel, stride, padding, dilation):
+        for n in range(out.shape[0]):
+            for c in range(out.shape[1]):
+                for i in range(out.shape[2]):
+                    for k in range(kernel[0]):
+                        out[n, c, i] = max(out[n, c, i], x[n, c, i * stride[0] + k * dilation[0]])
+
+    one(lab.check(mine, **FEW), "wrong result")
+
+
+def test_an_error_is_shown_with_its_line(registry):
+    @lab.kernel("conv1d")
+    def mine(x, w, out, stride, padding, dilation, groups):
+        if stride[0] == 2:
+            raise ValueError("stride 2 is not written yet")
+        convolve_compiled(x, w, out, stride, padding, dilation, groups)
+
+    convolve_compiled = njit(convolve)
+    failure, text = one(lab.check(mine, **FEW), "raises")
+    assert "ValueError: stride 2 is not written yet" in text and failure.question.case.stride == (2,)
+    assert 'raise ValueError("stride 2 is not written yet")' in text
+
+
+def test_what_numba_refuses_is_shown_as_it_says_it(registry):
+    @lab.kernel("conv1d")
+    def mine(x, w, out, stride, padding, dilation, groups):
+        out[0] = x.no_such_thing
+
+    _, text = one(lab.check(mine, **FEW), "does not compile")
+    assert "TypingError" in text and "no_such_thing" in text and "test_checking.py" in text
+
+
+def test_a_loop_without_an_end(registry):
+    @lab.kernel("conv1d")
+    def mine(x, w, out, stride, padding, dilation, groups):
+        i = 0
+        while i < 10:
+            i = (i + 1) % 5
+
+    failure, text = one(lab.check(mine, timeout=0.3, **FEW), "does not end")
+    assert "0.3 s of processor time" in text or "s of processor time" in failure.message
+
+
+@intrinsic
+def store(typing, array, place, value):
+    """A store that no index is checked of, and that plain Python has not."""
+
+    def generate(context, builder, signature, arguments):
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        builder.store(arguments[2], builder.gep(data, [arguments[1]]))
+        return context.get_dummy_value()
+
+    return numba.types.none(array, numba.types.intp, numba.types.float32), generate
+
+
+@pytest.mark.parametrize("place, kind", [(0, "writes beside a buffer"), (1 << 24, "out of bounds")])
+def test_compiled_code_that_leaves_its_arrays(place, kind, registry):
+    @lab.kernel("conv1d")
+    def mine(x, w, out, stride, padding, dilation, groups):
+        store(out, out.size + place, np.float32(1))
+
+    failure, text = one(lab.check(mine, **FEW), kind)
+    assert failure.mode == "serial" and "between guard pages" in text
+    assert ("SIGSEGV" if place else "out were changed, such as the one 1 after") in text
+    assert "does not run as plain Python" in text and "<intrinsic store>" in text
+
+
+def test_a_kernel_that_takes_nothing(registry):
+    mine = lab.kernel("conv1d", name="mine", when=lambda p: p.n == 77 or "it takes 77 images")(convolve)
+    report = lab.check(mine, **FEW)
+    (failure,) = report.failures
+    assert failure.kind == "takes nothing" and "it takes 77 images" in failure.message
+
+
+def test_a_check_is_of_a_kernel():
+    with pytest.raises(TypeError, match=r"numconv\.lab\.kernel"):
+        lab.check(convolve)
+
+
+def test_a_check_within_a_check_is_refused(registry, monkeypatch):
+    mine = lab.kernel("conv1d", name="mine")(convolve)
+    monkeypatch.setenv(checking.INSIDE, "1")
+    with pytest.raises(RuntimeError, match="__main__"):
+        lab.check(mine)
+    monkeypatch.delenv(checking.INSIDE)
+    with pytest.raises(ValueError, match="timeout"):
+        lab.check(mine, timeout=0)
+
+
+# questions
+
+
+@pytest.mark.parametrize("operation", sorted(TABLES))
+def test_our_own_algorithms_answer_every_question(operation):
+    """The oracle's answers in `questions` are those of the public functions."""
+    asked = list(questions.questions(operation, ("float32", "float64"), "max" in operation, 12, 3))
+    assert len(asked) > 8
+    name, wrong = TABLES[operation][-1].name, []
+    for q in asked[:: max(1, len(asked) // 25)]:
+        try:
+            posed = questions.pose(q)
+            results = posed.ask(operation, name)
+        except ValueError:  # an unpooling to no such size
+            assert "unpool" in operation
+            continue
+        for got, expected in zip(results, posed.expected, strict=True):
+            bound = bound_of(q) * max(posed.scale, 1e-30)
+            assert got.shape == expected.shape, str(q)
+            if not (np.isclose(got, expected, rtol=0, atol=bound)).all():
+                wrong.append(str(q))
+    assert not wrong
+
+
+def test_smaller_questions_are_smaller():
+    for operation in ("conv2d", "conv_transpose1d", "max_pool2d"):
+        for q in list(questions.questions(operation, ("float32",), False, 5, 0))[:40:4]:
+            for candidate in smaller(q):
+                assert candidate != q
+                parts = [v for v in vars(candidate.case).values() if isinstance(v, (int, tuple))]
+                before = [v for v in vars(q.case).values() if isinstance(v, (int, tuple))]
+                assert np.sum(_flat(parts)) <= np.sum(_flat(before)) or candidate.case.__class__ is ConvCase
+
+
+def _flat(value):
+    if isinstance(value, (tuple, list)):
+        return [number for part in value for number in _flat(part)]
+    return [int(value)]
+
+
+def test_a_large_difference_is_shown_in_part():
+    expected = np.arange(400.0).reshape(1, 1, 20, 20)
+    got = expected.copy()
+    got[0, 0, 15, 17] = -1
+    failure = Failure("wrong result", "one", "serial", None, None, expected, got, got != expected)
+    lines = list(checking._said(failure))
+    assert any("-1!" in line for line in lines) and any("rows from 11, columns from 12" in line for line in lines)
+    assert all(len(line) <= 100 for line in lines) and len(lines) < 14
+
+
+# files
+
+
+FILE = """
+from numconv import lab
+
+FACTOR = 1
+
+def helper(p):
+    return p.groups == 1 or "one group only"
+
+@lab.kernel("conv1d", when=helper)
+def mine(x, w, out, stride, padding, dilation, groups):
+    for n in range(out.shape[0]):
+        for o in range(out.shape[1]):
+            for i in range(out.shape[2]):
+                for c in range(w.shape[1]):
+                    for k in range(w.shape[2]):
+                        out[n, o, i] += FACTOR * w[o, c, k] * x[n, c, i * stride[0] + k * dilation[0]]
+
+if __name__ == "__main__":
+    report = lab.check(mine, random=4)
+    print(report.ok, report)
+"""
+
+
+def test_a_script_checks_its_own_kernel(tmp_path):
+    file = tmp_path / "script.py"
+    file.write_text(FILE)
+    paths = os.pathsep.join([str(Path(nc.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, str(file)], capture_output=True, text=True, cwd=tmp_path, check=False,
+        env=os.environ | {"PYTHONPATH": paths},
+    )  # fmt: skip
+    assert done.stdout.startswith("True mine (conv1d"), done.stdout + done.stderr
