@@ -75,12 +75,12 @@ def check(options: argparse.Namespace) -> int:
 
 def race(options: argparse.Namespace) -> int:
     """Race kernels against each other and the rest."""
-    from numconv.lab import racing
+    from numconv import lab
 
     kernels = _kernels(options)
     if kernels is None:
         return 1
-    found: Any = racing.race(kernels, options.problem)
+    found: Any = lab.race(kernels, options.problem)
     print(found)
     _write(options.json, found.to_dict())
     return 1 if found.wrong() else 0
@@ -88,14 +88,14 @@ def race(options: argparse.Namespace) -> int:
 
 def inspect(options: argparse.Namespace) -> int:
     """Look into what kernels were compiled to."""
-    from numconv.lab import inspection
+    from numconv import lab
 
     kernels = _kernels(options)
     if kernels is None:
         return 1
     found = []
     for kernel in kernels:
-        found.append(inspection.inspect(kernel))
+        found.append(lab.inspect(kernel))
         print(found[-1], flush=True)
     _write(options.json, [each.to_dict() for each in found])
     return 0

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 import traceback
 from collections.abc import Iterator
@@ -73,8 +74,8 @@ class Report:
         if self.ok:
             lines += [f"  {count:4d} problems {MODES[mode]}" for mode, count in self.asked.items()]
         for sentence, count in self.refused.items():
-            lines.append(f"  {count:4d} problems that it does not take: {sentence}")
-        lines += [f"  {note}" for note in self.notes]
+            lines.append(_wrapped(f"{count:4d} problems that it does not take: {sentence}"))
+        lines += map(_wrapped, self.notes)
         return "\n".join([*lines, f"  {self.seconds:.1f} s"])
 
     __repr__ = __str__
@@ -97,15 +98,20 @@ class Report:
         }  # fmt: skip
 
 
+def _wrapped(text: str) -> str:
+    return textwrap.fill(text, WIDTH, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)
+
+
 def _said(f: Failure) -> Iterator[str]:
-    """A failure in lines of at most 100 columns, where its own text is not longer."""
-    yield f"  {f.kind}: {f.message}"
+    """A failure in lines of at most 100 columns; what Numba says keeps its lines."""
+    text = f"{f.kind}: {f.message}"
+    yield f"  {text}" if "\n" in text else _wrapped(text)
     if f.place is not None:
         file, number = f.place
         source = linecache.getline(file, number).strip()
         yield f"    {os.path.basename(file)}, line {number}{f':  {source}' if source else ''}"[:WIDTH]
     if f.question is not None:
-        yield f"  on {f.question}"
+        yield _wrapped(f"on {f.question}")
     if f.mode:
         yield f"  found {MODES[f.mode]}; a problem is made as small as still shows it"
     if f.expected is not None and f.got is not None and f.bad is not None:

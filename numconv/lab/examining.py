@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 import pickle
+import resource
 import select
 import signal
 import traceback
@@ -28,7 +29,7 @@ from numconv.lab.shrinking import smaller
 from numconv.lab.user_kernel import UserKernel
 from numconv.ops.handing import Handed
 
-WORK = {"python": 3_000, "simulated": 3_000}  # elements that plain Python looks at in 10 to 20 ms
+WORK = {"python": 5_000, "simulated": 3_000}  # elements that plain Python looks at in 10 to 20 ms
 SECONDS = {"python": 12.0, "simulated": 12.0}  # for all questions; compiled kernels take what they need
 SHRINKING = 8.0
 SILENCE = 120.0  # seconds without any processor time after which a kernel hangs
@@ -242,6 +243,7 @@ class Batch:
     def _answer(self, write: int, asked: list[Question]) -> None:
         """The fork: answers to a pipe, with so much processor time for each question."""
         signal.signal(signal.SIGPROF, signal.SIG_DFL)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # to write its memory to disk would take seconds
         status = 1
         try:
             with os.fdopen(write, "wb", buffering=0) as pipe:

@@ -278,7 +278,8 @@ def _random(operation: str, rng: Any) -> Question | None:
     def each(low: int, high: int) -> tuple[int, ...]:
         return tuple(int(v) for v in rng.integers(low, high, axes))
 
-    spatial, kernel, stride, dilation = each(1, 12), each(1, 5), each(1, 4), each(1, 3)
+    longest, widest = {1: (24, 7), 2: (10, 5), 3: (6, 4)}[axes]
+    spatial, kernel, stride, dilation = each(1, longest), each(1, widest), each(1, 4), each(1, 3)
     padding = tuple((int(b), int(a)) for b, a in rng.integers(0, 3, (axes, 2)))
     n = int(rng.integers(1, 4))
     try:

@@ -42,18 +42,27 @@ def _poolings(c: PoolCase) -> Iterator[PoolCase]:
 def _axes(c: Any, least: dict[str, int]) -> Iterator[Any]:
     """With one number of one axis made smaller, or no padding on one side."""
     known = {f.name for f in fields(c)}
+    for axis in range(len(c.spatial)):  # together: a kernel, or its padding, alone may fit no more
+        plain = {name: _changed(getattr(c, name), axis, 1) for name in ("kernel", "dilation")}
+        plain["padding"] = _changed(c.padding, axis, (0, 0))
+        if any(getattr(c, name) != value for name, value in plain.items()):
+            yield replace(c, **plain)
     for name, low in least.items():
         if name not in known:
             continue
         values = getattr(c, name)
         for axis, value in enumerate(values):
             for lower in _steps(value, low) if low else ([0] if value else []):
-                yield replace(c, **{name: (*values[:axis], lower, *values[axis + 1 :])})
+                yield replace(c, **{name: _changed(values, axis, lower)})
     for axis, pair in enumerate(c.padding):
         for side in (0, 1):
             if pair[side]:
                 less = (0, pair[1]) if side == 0 else (pair[0], 0)
-                yield replace(c, padding=(*c.padding[:axis], less, *c.padding[axis + 1 :]))
+                yield replace(c, padding=_changed(c.padding, axis, less))
+
+
+def _changed(values: tuple[Any, ...], axis: int, value: Any) -> tuple[Any, ...]:
+    return (*values[:axis], value, *values[axis + 1 :])
 
 
 def _steps(value: int, least: int) -> list[int]:

@@ -38,7 +38,7 @@ def test_a_starter_file_is_right(operation, tmp_path, registry):
     file = lab.new("mine", operation=operation, path=tmp_path)
     assert file == tmp_path / "mine.py"
     report = lab.check(loaded(file).mine, random=6)
-    assert report.ok and report.asked["parallel"] > 10, report
+    assert report.ok and report.asked["parallel"] > 5, report
 
 
 def test_every_starter_file_is_a_kernel_and_well_formed(tmp_path, registry):
@@ -83,7 +83,7 @@ def test_new_and_check(tmp_path, capsys, registry, monkeypatch):
     (report,) = json.loads(Path("found.json").read_text())
     assert report["ok"] and report["kernel"] == "mine" and report["asked"]["serial"] > 5
     text = Path("mine.py").read_text()
-    Path("wrong.py").write_text(text.replace("o0 * stride[0]", "o0 * stride[0] + 1"))
+    Path("wrong.py").write_text(text.replace("range(out.shape[2])", "range(out.shape[2] + 1)"))
     assert main(["lab", "check", "wrong.py", "--random", "3", "--json", "found.json"]) == 1
     assert "WRONG" in capsys.readouterr().out
     (report,) = json.loads(Path("found.json").read_text())

@@ -84,6 +84,44 @@ def test_maxima_with_indices(registry):
     assert_array_equal(back(nc.max_pool1d(there(x), 3, algorithm="maxima")), nc.max_pool1d(x, 3))
 
 
+# checks: each in a process of its own, in which kernels are simulated
+
+
+def test_a_check_of_a_right_kernel(registry):
+    right = lab.kernel("conv2d", device="cuda", name="right", when=lambda p: p.flops < 800)(cuda.jit(convolve))
+    report = lab.check(right, random=4)
+    assert report.ok and list(report.asked) == ["simulated"] and report.asked["simulated"] > 3, report
+
+
+def test_atomic_operations_are_no_race(registry):
+    @lab.kernel("global_avg_pool", device="cuda", when=lambda p: p.flops < 100, grid=1, block=4)
+    def mine(x, out):
+        for n in range(x.shape[0]):
+            for c in range(x.shape[1]):
+                for i in range(cuda.threadIdx.x, x.shape[2], 4):
+                    cuda.atomic.add(out, (n, c, 0), x[n, c, i] / x.shape[2])
+
+    assert lab.check(mine, random=4).ok
+
+
+@pytest.mark.parametrize("line, kind, words", [
+    ("out[0, 0, cuda.grid(1)] = 1", "out of bounds", "writes out[0, 0, 1], in thread (1, 0, 0) of block (0, 0, 0)"),
+    ("out[0, 0, 0] = cuda.grid(1)", "race", "thread (1, 0, 0) of block (0, 0, 0) writes out[0, 0, 0]"),
+    ("x[0, 0, 0] = 1", "changes its input", "writes x[0, 0, 0], an operand"),
+    ("cuda.syncthreads(); out[0, 0, 0] = cuda.blockIdx.x", "race", "block (1, 0, 0) writes out[0, 0, 0]"),
+])  # fmt: skip
+def test_a_check_of_a_wrong_kernel(line, kind, words, registry):
+    names = {"lab": lab, "cuda": cuda}
+    exec(
+        "@lab.kernel('conv1d', device='cuda', grid=2, block=4)\n@cuda.jit\n"
+        f"def mine(x, w, out, stride, padding, dilation, groups):\n    {line}\n",
+        names,
+    )
+    report = lab.check(names["mine"], random=4)
+    (failure,) = report.failures
+    assert failure.kind == kind and words in failure.message and failure.mode == "simulated", report
+
+
 def test_a_part_of_an_array_has_no_negative_index(registry):
     @lab.kernel("conv1d", device="cuda")
     def mine(x, w, out, stride, padding, dilation, groups):
