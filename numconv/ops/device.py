@@ -69,6 +69,21 @@ def by_device(function: F) -> F:
     return call  # type: ignore[return-value]
 
 
+def by_device_of_first(function: F) -> F:
+    """`by_device` for a function of lists of arrays: where the first list's first array lies."""
+    name = function.__name__
+
+    @functools.wraps(function)
+    def call(arrays: Any, *others: Any, **options: Any) -> Any:
+        if arrays and type(arrays[0]) not in _host:
+            entries = _entries(arrays[0])
+            if entries is not None:
+                return entries[name](arrays, *others, **options)
+        return function(arrays, *others, **options)
+
+    return call  # type: ignore[return-value]
+
+
 def on_host(name: str, value: Any) -> np.ndarray:
     """`value` as an array of NumPy, but not by a copy from a GPU."""
     if type(value) not in _host and on_gpu(value):
