@@ -103,7 +103,7 @@ def race_shape(shape: Any, rounds: int, budget: float) -> dict[str, Any]:
     import numconv as nc
     from numconv.algorithm import candidates
     from numconv.lab.peers import peers
-    from numconv.lab.race import Contender, race
+    from numconv.lab.timing import Contender, race
 
     x = np.random.default_rng(0).standard_normal(shape.x, dtype=np.float32)
     weight = np.random.default_rng(1).standard_normal(shape.weight, dtype=np.float32)

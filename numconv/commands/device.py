@@ -14,8 +14,8 @@ from numconv.commands.layers import families, operation, shapes
 from numconv.files.dtypes import dtype_named
 from numconv.lab.device_peers import cudnn_convolution, cudnn_pooling
 from numconv.lab.device_race import copy_bandwidth, device_race
-from numconv.lab.race import Contender, Timing
 from numconv.lab.shapes import POOLINGS, RESNET50, Pooling, Shape
+from numconv.lab.timing import Contender, Timing
 
 COLUMNS = ("numconv", "cuDNN", "vs cuDNN", "TFLOP/s", "of copy", "error", "algorithm")
 TOLERANCES = {"float32": 5e-6, "fast": 2e-3, "float16": 2e-3, "bfloat16": 1.6e-2}

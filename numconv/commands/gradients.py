@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from numconv.commands.layers import families, problem, shapes
-from numconv.lab.race import Contender, Crew, Timing, race_apart
 from numconv.lab.shapes import RESNET50, Shape
+from numconv.lab.timing import Contender, Crew, Timing, race_apart
 
 DIRECTIONS = ("input", "weight")
 COLUMNS = ("numconv NCHW", "numconv NHWC", "PyTorch NCHW", "PyTorch NHWC", "vs peer", "error")

@@ -123,7 +123,7 @@ def time_layer(shape: Any, dtype: str, threads: Sequence[int], rounds: int, budg
     Plans of both layouts, on each number of threads, in turn; results go to arrays that are there.
     """
     import numconv as nc
-    from numconv.lab.race import fastest
+    from numconv.lab.timing import fastest
 
     x = np.random.default_rng(0).standard_normal(shape.x).astype(dtype)
     weight = np.random.default_rng(1).standard_normal(shape.weight).astype(dtype)

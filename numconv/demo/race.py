@@ -13,7 +13,7 @@ import numconv as nc
 from numconv.algorithm import candidates
 from numconv.commands.common import table
 from numconv.lab.peers import peers
-from numconv.lab.race import Contender, Timing, race
+from numconv.lab.timing import Contender, Timing, race
 from numconv.problem import ConvProblem
 
 SHAPE, WEIGHT_SHAPE = (1, 64, 56, 56), (64, 64, 3, 3)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from numconv.lab.race import Contender
+from numconv.lab.timing import Contender
 
 
 def cudnn_convolution(

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from numconv.lab.race import Contender, Timing
+from numconv.lab.timing import Contender, Timing
 
 LEAST = 10  # launches of a measurement
 COPIED = 1 << 30  # bytes of the array whose copy gives the memory's bandwidth
@@ -46,7 +46,7 @@ def device_race(
     budget: float = 0.05,
     clock: Callable[[Callable[[], Any], float], float] = seconds_of,
 ) -> list[Timing]:
-    """As `race.race`, by the device's clock: results are compared first, those that are wrong are not timed.
+    """As `timing.race`, by the device's clock: results are compared first, those that are wrong are not timed.
 
     `first` of a timing is not measured.
     """

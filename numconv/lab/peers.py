@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from numconv.lab.race import Contender
+from numconv.lab.timing import Contender
 from numconv.options import get_num_threads
 
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from numconv.kernels.cpu import jit, simd
 from numconv.kernels.cpu.memory import aligned
-from numconv.lab.race import fastest
+from numconv.lab.timing import fastest
 from numconv.measured import MACHINE, cpu_name, keep
 from numconv.options import get_num_threads
 
