@@ -37,7 +37,7 @@ from typing import Any
 import numpy as np
 
 from numconv.commands import roofline
-from numconv.commands.layers import operation, problem, shapes
+from numconv.lab.layers import operation, problem, shapes
 
 PEERS, OURS = ("PyTorch", "ONNX Runtime"), ("auto", "plan")
 TOLERANCE = 5e-6  # DESIGN's bound for float32 in default precision

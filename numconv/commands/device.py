@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from numconv.commands.layers import families, operation, shapes
 from numconv.files.dtypes import dtype_named
 from numconv.lab.device_peers import cudnn_convolution, cudnn_pooling
 from numconv.lab.device_race import copy_bandwidth, device_race
+from numconv.lab.layers import families, operation, shapes
 from numconv.lab.shapes import POOLINGS, RESNET50, Pooling, Shape
 from numconv.lab.timing import Contender, Timing
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from numconv.commands.layers import families, problem, shapes
+from numconv.lab.layers import families, problem, shapes
 from numconv.lab.shapes import RESNET50, Shape
 from numconv.lab.timing import Contender, Crew, Timing, race_apart
 

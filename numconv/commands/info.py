@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from numconv.commands.common import table
+from numconv.terminal import table
 
 FEATURES = ("avx512f", "avx512_bf16", "avx512bf16", "amx-bf16", "avx2", "fma", "f16c", "avx", "sse4.2", "neon", "sve")
 OPTIONAL = {

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from numconv.commands.common import table
 from numconv.commands.datasets import HELP, load, read_picture
 from numconv.commands.train import judge, restore
+from numconv.terminal import table
 
 LIKELIEST = 3
 

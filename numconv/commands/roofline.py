@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from numconv.commands.common import table
-from numconv.commands.layers import operation, problem, shapes
 from numconv.extras import MissingExtra
+from numconv.lab.layers import operation, problem, shapes
+from numconv.terminal import table
 
 HEADER = (
     "layer",

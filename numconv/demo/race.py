@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,10 +10,10 @@ import numpy as np
 
 import numconv as nc
 from numconv.algorithm import candidates
-from numconv.commands.common import table
 from numconv.lab.peers import peers
 from numconv.lab.timing import Contender, Timing, race
 from numconv.problem import ConvProblem
+from numconv.terminal import digits, table
 
 SHAPE, WEIGHT_SHAPE = (1, 64, 56, 56), (64, 64, 3, 3)
 PROBLEM = ConvProblem.make("conv2d", SHAPE, WEIGHT_SHAPE, padding=1)
@@ -100,8 +99,3 @@ def summary(timings: list[Timing]) -> str:
         speed = (digits(t.seconds * 1e3), digits(gflops(t))) if t.seconds > 0 else ("wrong result", "")
         rows.append((t.name, *speed, f"{t.error:.1e}", f"{t.first * 1e3:.0f}"))
     return table(rows)
-
-
-def digits(value: float) -> str:
-    """About three digits of a positive number, never an exponent."""
-    return f"{value:.{max(0, 2 - math.floor(math.log10(value)))}f}"

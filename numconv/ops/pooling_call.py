@@ -28,7 +28,7 @@ class _Call:
         self.problem = problem
         self.source = problem.output_shape if problem.backward else problem.input_shape
         self.target = problem.result_shape
-        self._algorithm, self._shape, self._dtype = algorithm, shape, problem.result_dtype
+        self.algorithm, self._shape, self._dtype = algorithm, shape, problem.result_dtype
         self._large = math.prod(shape) * self._dtype.itemsize >= LARGE
         self._checks = "max" in problem.operation and (problem.backward or "unpool" in problem.operation)
         self._replays = algorithm.replays and hasattr(algorithm, "first_run")
@@ -62,11 +62,11 @@ class _Call:
         for array in inputs:
             replays = replays and array.flags.carray
         if not replays:
-            self._algorithm.run(self.problem, inputs, outputs)
+            self.algorithm.run(self.problem, inputs, outputs)
         elif self._again is not None:
             self._again(*inputs, *outputs)
         else:
-            again = self._algorithm.first_run(self.problem, inputs, outputs)
+            again = self.algorithm.first_run(self.problem, inputs, outputs)
             self._replays, self._again = again is not None, again
 
 
