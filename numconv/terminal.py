@@ -69,10 +69,12 @@ def _finite(value: Any) -> Any:
 
 
 def digits(value: float) -> str:
-    """About three digits of a number that is not negative, never an exponent; "-" where it is none."""
+    """About three digits of a number that is not negative; "-" where it is none."""
     if not math.isfinite(value):
         return "-"
-    return f"{value:.{max(0, 2 - math.floor(math.log10(value)))}f}" if value > 1e-4 else f"{value:.4f}"
+    if 0 < value < 1e-3:
+        return f"{value:.1e}"
+    return f"{value:.{max(0, 2 - math.floor(math.log10(value)))}f}" if value else "0"
 
 
 def has_colour(stream: TextIO) -> bool:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from time import perf_counter
@@ -26,6 +25,7 @@ from numconv.ops.choice import roofline
 from numconv.options import get_num_threads, options
 from numconv.plan import Call as PlanCall
 from numconv.plan import Plan
+from numconv.tracing import compilers
 from numconv.tracing.records import Call, Candidate, Span
 
 _lock = threading.RLock()  # held while traces open and close
@@ -79,7 +79,7 @@ def _install() -> None:
         (PlanCall, "run", _run),
         (PlanCall, "_pack", _pack),
         (Replay, "__call__", _replay),
-        (pooling_call._Call, "run", _run),
+        (pooling_call.Call, "run", _run),
         (Plan, "_checked", _choice),
         (convolution, "_checked", _choice),
         (convolution, "_checked_gradient", _choice),
@@ -316,62 +316,15 @@ def _loading(original: Callable[..., Any]) -> Callable[..., Any]:
     return load
 
 
-_heard: set[str] = set()
-
-
 def _listen() -> None:
-    """Hear Numba's compilers, those of the CPU and of the GPU, once they are loaded."""
-    for name in ("numba.core.event", "numba.cuda.core.event"):
-        events: Any = sys.modules.get(name)
-        if events is None or name in _heard:
-            continue
-        for kind, listener in (("numba:compiler_lock", _lock_listener), ("numba:compile", _compile_listener)):
-            heard = listener(events)
-            events.register(kind, heard)
-            _restore.callback(events.unregister, kind, heard)
-        _heard.add(name)
-        _restore.callback(_heard.discard, name)
+    """Hear Numba's compilers, once they are loaded."""
+    compilers.listen(_restore, _compiled, _function)
 
 
-def _lock_listener(events: Any) -> Any:
-    """Hears the compiler's lock: while a thread holds it, it compiles a kernel, or loads it from the cache."""
-
-    class Listener(events.Listener):
-        def __init__(self) -> None:
-            self._held = threading.local()
-
-        def on_start(self, event: Any) -> None:
-            depth = getattr(self._held, "depth", 0)
-            if depth == 0:
-                self._held.since = perf_counter()
-            self._held.depth = depth + 1
-
-        def on_end(self, event: Any) -> None:
-            depth = getattr(self._held, "depth", 0)
-            if depth == 1:
-                _here.compiling += perf_counter() - self._held.since
-            self._held.depth = max(depth - 1, 0)  # it may have been taken before anybody listened
-
-    return Listener()
+def _compiled(seconds: float) -> None:
+    _here.compiling += seconds
 
 
-def _compile_listener(events: Any) -> Any:
-    """Hears of each function that is compiled."""
-
-    class Listener(events.Listener):
-        def __init__(self) -> None:
-            self._starts = threading.local()
-
-        def on_start(self, event: Any) -> None:
-            self._starts.stack = [*getattr(self._starts, "stack", []), perf_counter()]
-
-        def on_end(self, event: Any) -> None:
-            stack = getattr(self._starts, "stack", [])
-            if not stack:
-                return
-            *self._starts.stack, start = stack
-            name = event.data["dispatcher"].py_func.__qualname__
-            _here.compiled += 1
-            _tell(Span(f"compile {name}", "compile", start, perf_counter() - start, threading.get_ident()))
-
-    return Listener()
+def _function(name: str, start: float, seconds: float) -> None:
+    _here.compiled += 1
+    _tell(Span(f"compile {name}", "compile", start, seconds, threading.get_ident()))

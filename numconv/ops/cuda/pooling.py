@@ -23,10 +23,10 @@ from numconv.problem import LAST, PoolProblem, layout_of, spatial_axes
 
 _LIMIT = 4096  # calls remembered
 _INDEX = np.dtype(np.int64)
-_calls: dict[Any, _Call] = {}
+_calls: dict[Any, Call] = {}
 
 
-class _Call:
+class Call:
     """What calls of one kind share."""
 
     def __init__(self, problem: PoolProblem, algorithm: Algorithm, shape: tuple[int, ...]) -> None:
@@ -48,7 +48,7 @@ class _Call:
         return out if found is None else (out, found)
 
 
-def _find(key: Any, make: Callable[[], tuple[PoolProblem, str, tuple[int, ...]]]) -> _Call:
+def _find(key: Any, make: Callable[[], tuple[PoolProblem, str, tuple[int, ...]]]) -> Call:
     """A remembered call, or one of the problem, algorithm and shape that `make` gives."""
     key = (*key, *map(type, key), forced(), settings.version)
     try:
@@ -58,7 +58,7 @@ def _find(key: Any, make: Callable[[], tuple[PoolProblem, str, tuple[int, ...]]]
     if call is None:
         problem, algorithm, shape = make()
         problem = replace(problem, device="cuda")
-        call = _Call(problem, select(problem, algorithm), shape)
+        call = Call(problem, select(problem, algorithm), shape)
         if key is not None:
             if len(_calls) >= _LIMIT:
                 _calls.clear()
