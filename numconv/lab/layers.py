@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fnmatch
 import math
-import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -150,6 +149,7 @@ def problems(model: Any, input_shape: Sequence[int], *, dtype: Any = np.float32)
     from numconv import models, nn
     from numconv.autograd import Tensor, no_grad
     from numconv.tracing import trace
+    from numconv.tracing.records import thread_number
 
     if isinstance(model, str):
         model = models.get(model)
@@ -165,7 +165,7 @@ def problems(model: Any, input_shape: Sequence[int], *, dtype: Any = np.float32)
             module.training = True
     found: dict[Any, Layer] = {}
     for call in seen.calls:
-        if call.thread != threading.get_ident():
+        if call.thread != thread_number():
             continue
         name = call.layer or call.problem.brief
         before = found.get(call.problem, Layer(name, call.problem, 0))

@@ -106,7 +106,7 @@ def _for_kernels(layer: Layer, kernels: list[Any]) -> Layer:
     devices = {getattr(kernel, "device", None) for kernel in kernels} - {None, problem.device}
     if devices:
         problem = replace(problem, device=devices.pop())
-    operations = {getattr(kernel, "operation", problem.operation) for kernel in kernels}
+    operations = {kernel.operation for kernel in kernels if hasattr(kernel, "operation")}
     if len(operations) == 1 and isinstance(problem, ConvProblem):
         (operation,) = operations
         if operation in (f"{problem.operation}_input", f"{problem.operation}_weight"):

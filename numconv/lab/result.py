@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import os
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from numconv.measured import cpu_name
-from numconv.terminal import as_json, digits, painted, table
+from numconv.terminal import WIDTH, as_json, digits, painted, table
 from numconv.tracing.records import problem_fields
 
 COLUMNS = ("weights", "ms", "GF/s", "of roof", "workspace", "error")
@@ -219,7 +220,7 @@ def details(heat: Heat, colour: bool) -> str:
     seconds = [heat.floor, *(r.seconds for r in heat.results)]
     text = table(rows, left=2, style=_style([math.nan, *seconds], min(best, key=_none_last), colour))
     title = heat.problem.brief if heat.name == heat.problem.brief else f"{heat.name}: {heat.problem.brief}"
-    return "\n".join([title, text, *notes])
+    return "\n".join([title, text, *(textwrap.fill(note, WIDTH, subsequent_indent="  ") for note in notes)])
 
 
 def overview(heats: Sequence[Heat], colour: bool) -> str:

@@ -116,7 +116,8 @@ def checked(contender: Contender, expected: np.ndarray, scale: float, tolerance:
         first = time.perf_counter() - start
         error = float(np.max(np.abs(contender.read(result) - expected), initial=0)) / scale
     except Exception as raised:
-        failure = f"{type(raised).__name__}: {raised}"
+        notes = getattr(raised, "__notes__", ())
+        failure = "; ".join([f"{type(raised).__name__}: {raised}", *notes])
         return Timing(contender.name, contender.ours, math.nan, math.nan, failure=failure)
     return Timing(contender.name, contender.ours, first, error, math.inf if error <= tolerance else math.nan)
 

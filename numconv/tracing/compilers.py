@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import sys
 import threading
 from collections.abc import Callable
@@ -25,15 +26,18 @@ def listen(
     compiled : callable
         ``compiled(name, start, seconds)`` for each function that was compiled.
     """
-    for name in ("numba.core.event", "numba.cuda.core.event"):
+    # While a thread holds a compiler's lock it compiles a kernel, or loads it from the cache.
+    locked = functools.partial(_listener, lambda start, seconds, data: spent(seconds), True)
+    done = functools.partial(_listener, lambda start, seconds, data: compiled(_name(data), start, seconds), False)
+    for name, kinds in (
+        ("numba.core.event", {"numba:compiler_lock": locked, "numba:compile": done}),
+        ("numba.cuda.core.event", {"numba-cuda:compiler_lock": locked}),  # which tells of no functions
+    ):
         events: Any = sys.modules.get(name)
         if events is None or name in _heard:
             continue
-        # While a thread holds the compiler's lock it compiles a kernel, or loads it from the cache.
-        for kind, heard in (
-            ("numba:compiler_lock", _listener(events, lambda start, seconds, data: spent(seconds), True)),
-            ("numba:compile", _listener(events, lambda start, s, data: compiled(_name(data), start, s), False)),
-        ):
+        for kind, make in kinds.items():
+            heard = make(events)
             events.register(kind, heard)
             restore.callback(events.unregister, kind, heard)
         _heard.add(name)
@@ -44,7 +48,7 @@ def _name(data: Any) -> str:
     return data["dispatcher"].py_func.__qualname__
 
 
-def _listener(events: Any, tell: Callable[[float, float, Any], None], outermost: bool) -> Any:
+def _listener(tell: Callable[[float, float, Any], None], outermost: bool, events: Any) -> Any:
     """Tells of events as they end: when one began, its seconds, its data; or only of those that are in no other."""
 
     class Listener(events.Listener):

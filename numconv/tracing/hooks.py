@@ -26,7 +26,7 @@ from numconv.options import get_num_threads, options
 from numconv.plan import Call as PlanCall
 from numconv.plan import Plan
 from numconv.tracing import compilers
-from numconv.tracing.records import Call, Candidate, Span
+from numconv.tracing.records import Call, Candidate, Span, thread_number
 
 _lock = threading.RLock()  # held while traces open and close
 forks.locks.append(_lock)
@@ -55,7 +55,11 @@ def open_trace(trace: Any) -> None:
     global _open  # noqa: PLW0603
     with _lock:
         if not _open:
-            _install()
+            try:
+                _install()
+            except BaseException:
+                _restore.close()
+                raise
         _open = (*_open, trace)
 
 
@@ -105,7 +109,7 @@ def _span(name: str, kind: str) -> Iterator[None]:
     try:
         yield
     finally:
-        _tell(Span(name, kind, start, perf_counter() - start, threading.get_ident()))
+        _tell(Span(name, kind, start, perf_counter() - start, thread_number()))
 
 
 def _measured(
@@ -131,7 +135,7 @@ def _measured(
         floors = roofline(problem)
         _tell(
             Call(
-                problem.operation, "call", start, seconds, threading.get_ident(), problem, chosen.name, way, here.layer,
+                problem.operation, "call", start, seconds, thread_number(), problem, chosen.name, way, here.layer,
                 _weighed(problem, way != "call", weight), choosing, compiling, packing + ahead,
                 max(seconds - compiling - packing, 1e-9), here.compiled - compiled, get_num_threads(),
                 max(floors) if floors else None, error,
@@ -327,4 +331,4 @@ def _compiled(seconds: float) -> None:
 
 def _function(name: str, start: float, seconds: float) -> None:
     _here.compiled += 1
-    _tell(Span(f"compile {name}", "compile", start, seconds, threading.get_ident()))
+    _tell(Span(f"compile {name}", "compile", start, seconds, thread_number()))

@@ -2,8 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
+import threading
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
+
+
+class _Thread(threading.local):
+    def __init__(self) -> None:
+        self.number = next(_numbers)
+
+
+_numbers = itertools.count(1)
+_thread = _Thread()
+
+
+def thread_number() -> int:
+    """A number of this thread that no other has; the system's are given again when a thread has ended."""
+    return _thread.number
 
 
 class Candidate(NamedTuple):
@@ -26,6 +42,7 @@ class Span:
     start, seconds : float
         By `time.perf_counter`.
     thread : int
+        As `thread_number` gives it.
     """
 
     name: str
@@ -54,7 +71,7 @@ class Call(Span):
         Seconds to check the arguments and choose, where no call alike was before; to compile kernels or load them from
         the cache; to pack the weight; and the rest.
     compiled : int
-        Functions that were compiled, not found in the cache.
+        Functions that were compiled, not found in the cache; those of a GPU are not counted.
     threads : int
         The most that the call could use.
     floor : float or None

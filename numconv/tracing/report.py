@@ -131,8 +131,9 @@ def _row(alike: list[Call]) -> tuple[str, ...]:
     attained = f"{sum(floors) / times[2]:.0%}" if len(floors) == len(alike) else "-"
     failed = [c.error for c in alike if c.error]
     algorithm = first.algorithm if first.way == "call" else f"{first.algorithm} ({first.way})"
+    algorithm += f", {failed[-1]}" if failed else ""
     texts = [digits(seconds * 1e3) if seconds else "-" for seconds in times]
-    return (first.problem.brief, algorithm, str(len(alike)), *texts, f"{failed[-1]}!" if failed else attained)
+    return (first.problem.brief, algorithm, str(len(alike)), *texts, attained)
 
 
 def _arguments(call: Call) -> dict[str, Any]:
