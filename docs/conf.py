@@ -19,10 +19,11 @@ extensions = [
     "sphinx.ext.autosummary",
     "sphinx.ext.mathjax",
     "sphinx_copybutton",
+    "pictures",
     "public_names",
     "repository_links",
 ]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "_pictures"]
 
 html_theme = "furo"
 html_title = "numconv"

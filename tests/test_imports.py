@@ -26,6 +26,7 @@ LAYERS = [
     ["graph"],
     ["nn", "optim", "data"],
     ["models", "train"],
+    ["drawing"],
     [""],
     ["interop"],
     ["lab"],
