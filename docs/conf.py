@@ -32,7 +32,7 @@ html_css_files = ["site.css"]
 html_theme_options = {"source_directory": "docs/"}
 html_show_sphinx = False
 
-myst_enable_extensions = ["dollarmath", "amsmath", "attrs_inline", "colon_fence"]
+myst_enable_extensions = ["dollarmath", "amsmath", "attrs_inline", "colon_fence", "deflist"]
 myst_heading_anchors = 3
 
 autosummary_generate = True

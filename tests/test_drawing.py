@@ -62,6 +62,8 @@ POOLINGS = {
     "average inside": ("avg_pool2d", {"kernel_size": 3, "padding": 1, "count_include_pad": False}),
     "divisor": ("avg_pool2d", {"kernel_size": 2, "divisor_override": 3}),
     "lp": ("lp_pool2d", {"norm_type": 2, "kernel_size": 2}),
+    "lp of odd p": ("lp_pool2d", {"norm_type": 1, "kernel_size": 2, "padding": 1}),
+    "lp over the edge": ("lp_pool2d", {"norm_type": 2, "kernel_size": 2, "ceil_mode": True}),
     "gaussian": ("weighted_avg_pool2d", {"kernel_size": (3, 2), "padding": ((1, 1), (0, 1))}),
     "weights": ("weighted_avg_pool2d", {"kernel_size": 2, "weights": [[1, 0], [2, 3]]}),
     "adaptive": ("adaptive_avg_pool2d", {"output_size": (3, 2)}),
@@ -78,7 +80,9 @@ def pooled(operation, step, options):
         assert [tap.value for tap in step.taps if tap.wins] == [max(values)]
         return max(values)
     if operation.startswith("lp"):
-        return sum(values) ** (1 / options["norm_type"])
+        missing = re.search(r"· (\d+)/(\d+)", step.sentence)
+        factor = int(missing[1]) / int(missing[2]) if missing else 1
+        return (factor * sum(values)) ** (1 / options["norm_type"])
     divisor = re.search(r"(?:/|inside) ([\d.]+) =", step.sentence)[1]
     return sum(values) / float(divisor)
 

@@ -137,7 +137,7 @@ def _step(
             terms = (value, weights[k])
             value = value * weights[k]
         elif p is not None:
-            value = abs(value) ** p
+            value = value**p
         taps.append(Tap((c, *i), (c, *k), value, terms, wins))
     total = sum(tap.value for tap in taps)
     if "max" in operation:
@@ -146,7 +146,9 @@ def _step(
         shared = sum(weights[k] for k in within)
         sentence = f"sum {number(total)} / weights inside {number(shared)} = {number(result)}"
     elif p is not None:
-        sentence = f"(sum of |x|^{number(p)}: {number(total)})^(1/{number(p)}) = {number(result)}"
+        size, within_reach = len(places), _divisor(problem, places, within)
+        missing = "" if within_reach == size else f" · {size}/{within_reach}"
+        sentence = f"(sum of x^{number(p)} {number(total)}{missing})^(1/{number(p)}) = {number(result)}"
     else:
         sentence = f"sum {number(total)} / {_divisor(problem, places, within)} = {number(result)}"
     return Step(result_place, range(c, c + 1), window, taps, sentence, None if weights is None else weights[None])
