@@ -17,7 +17,7 @@ extensions = [
     "numpydoc",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
-    "sphinx.ext.mathjax",
+    "sphinx-mathjax-offline",
     "sphinx_copybutton",
     "pictures",
     "public_names",
@@ -35,6 +35,7 @@ html_show_sphinx = False
 myst_enable_extensions = ["dollarmath", "amsmath", "attrs_inline", "colon_fence", "deflist"]
 myst_heading_anchors = 3
 
+default_role = "py:obj"
 autosummary_generate = True
 autodoc_typehints = "none"  # numpydoc's sections say the types
 autodoc_member_order = "bysource"

@@ -1,5 +1,6 @@
 """The documentation: what its pages show runs, and every public name is described."""
 
+import importlib
 import os
 import re
 import subprocess
@@ -12,6 +13,7 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = {str(path.relative_to(DOCS)): path for path in sorted(DOCS.rglob("*.md")) if "_build" not in path.parts}
 EXAMPLE = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+REFERENCE = re.compile(r"^```\{public\} (\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)[^)]*\)")
 
 
@@ -67,3 +69,22 @@ def test_an_error_names_page_and_line(tmp_path):
 def test_links_lead_somewhere(name):
     for target in LINK.findall(PAGES[name].read_text("utf-8")):
         assert (PAGES[name].parent / target).exists(), f"{name} links to {target}"
+
+
+MODULES = ["", ".kernels", ".nn", ".nn.init", ".optim", ".data", ".models", ".train", ".autograd", ".graph", ".cuda"]
+# modules with a page or a section of their own
+ELSEWHERE = {"numconv": {"cuda", "kernels"}, "numconv.nn": {"init", "utils"}, "numconv.optim": {"lr_scheduler"}}
+
+
+@pytest.mark.parametrize(
+    "module", [f"numconv{name}" for name in [*MODULES, ".autograd.functional", ".interop.tf", ".lab"]]
+)
+def test_every_public_name_is_in_the_reference(module):
+    described = {}
+    for path in PAGES.values():
+        for name, body in REFERENCE.findall(path.read_text("utf-8")):
+            described.setdefault(name, []).extend(body.split() or ["everything"])
+    assert module in described
+    if described[module] != ["everything"]:
+        public = set(importlib.import_module(module).__all__) - ELSEWHERE.get(module, set())
+        assert sorted(described[module]) == sorted(public)

@@ -108,8 +108,8 @@ def draw(
         "channel_shuffle", "pixel_shuffle", "pixel_unshuffle", by the name of the function. A problem brings its
         options with it.
     x : array_like
-        One image, (C, *spatial) or (1, C, *spatial), or only its spatial axes where it has one channel. Up to some
-        hundred elements can be read. Of three spatial axes the first is shown as slices.
+        One image, ``(C, *spatial)`` or ``(1, C, *spatial)``, or only its spatial axes where it has one channel. Up to
+        some hundred elements can be read. Of three spatial axes the first is shown as slices.
     weight : array_like, optional
         As in `conv2d`, or only its spatial axes where it joins one channel to one; the kernel of "convolve"; the
         indices of an unpooling.
