@@ -9,6 +9,13 @@ from numconv.algorithm import (
     algorithms,
     using,
 )
+from numconv.drawing.channels import (
+    draw_channels,
+)
+from numconv.drawing.draw import (
+    Drawing,
+    draw,
+)
 from numconv.ops.activation import (
     elu,
     gelu,
@@ -206,6 +213,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Algorithm",
     "ConvProblem",
+    "Drawing",
     "Plan",
     "PoolProblem",
     "Trace",
@@ -256,6 +264,8 @@ __all__ = [
     "cuda",
     "dice_loss",
     "dice_loss_input",
+    "draw",
+    "draw_channels",
     "dropout",
     "dropout_input",
     "elu",

@@ -539,7 +539,7 @@ class ConvProblem:
 
     @property
     def weight_shape(self) -> tuple[int, ...]:
-        """(out, in / groups, *kernel) of the forward convolution."""
+        """``(out, in / groups, *kernel)`` of the forward convolution."""
         return (self.co, self.ci // self.groups, *self.kernel)
 
     @property

@@ -26,7 +26,7 @@ LAYERS = [
     ["graph"],
     ["nn", "optim", "data"],
     ["models", "train"],
-    ["tracing"],
+    ["tracing", "drawing"],
     [""],
     ["interop"],
     ["lab"],

@@ -57,7 +57,7 @@ class Optimizer:
             self.add_param_group(group)
 
     def add_param_group(self, group: dict[str, Any]) -> None:
-        """Add {"params": parameters, **options}, for instance of layers that were frozen before."""
+        """Add ``{"params": parameters, **options}``, for instance of layers that were frozen before."""
         params = group["params"]
         params = [params] if isinstance(params, Tensor) else list(params)
         known = {id(p) for other in self.param_groups for p in other["params"]}
