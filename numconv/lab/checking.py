@@ -31,6 +31,7 @@ MODES = {
     "compiled": "when it was compiled",
     "": "",
 }
+WIDTH = 100  # columns
 SHOWN = 8  # rows and columns of a result
 
 
@@ -101,7 +102,7 @@ def _said(f: Failure) -> Iterator[str]:
     if f.place is not None:
         file, number = f.place
         source = linecache.getline(file, number).strip()
-        yield f"    {os.path.basename(file)}, line {number}{f':  {source}' if source else ''}"
+        yield f"    {os.path.basename(file)}, line {number}{f':  {source}' if source else ''}"[:WIDTH]
     if f.question is not None:
         yield f"  on {f.question}"
     if f.mode:

@@ -145,6 +145,8 @@ def judged(kernel: Examined, q: Question, posed: Posed) -> Failure | None:
         return Failure(broken.kind, str(broken), kernel.mode, q, broken.place if broken.place[1] else None)
     except Trespass as error:
         return Failure("writes beside a buffer", str(error), kernel.mode, q)
+    except IndexError as error:
+        return Failure("out of bounds", str(error).partition("\n")[0], kernel.mode, q, _raised_at(error))
     except Exception as error:
         place = _raised_at(error)
         text = "".join(traceback.format_exception_only(error)) if not place else f"{type(error).__name__}: {error}"
@@ -324,12 +326,13 @@ class Examination:
                     return [wrong]
                 compiled = True
             wrong = self._ask(mode, taken)
-            if wrong is not None and mode == "python" and wrong.kind == "raises" and self._compiles_well(taken, wrong):
-                self.notes.append(f"it does not run as plain Python, so indices were not looked at: {wrong.message}")
-                compiled = True
-                continue
+            if wrong is not None and mode == "python" and wrong.kind == "raises":
+                compiled, other = True, self._compile(taken) or self._compiled_answer(wrong)
+                if other is None or other.kind != "raises":
+                    self.notes.append(f"it does not run as plain Python, so its indices were not seen: {wrong.message}")
+                    wrong = other
             if wrong is not None:
-                return [self._smallest(mode, wrong)]
+                return [self._smallest(wrong.mode, wrong)]
         return []
 
     def _compile(self, taken: list[Question]) -> Failure | None:
@@ -347,12 +350,10 @@ class Examination:
                     return Failure("does not compile", f"{type(error).__name__}: {text.strip()}", "compiled", q)
         return None
 
-    def _compiles_well(self, taken: list[Question], wrong: Failure) -> bool:
-        """Whether compiled code does what plain Python raised an error at."""
-        if self._compile(taken) is not None or wrong.question is None:
-            return False
-        ((_, failure),) = Batch(self.kernel, "serial", self.options["timeout"]).answers([wrong.question])
-        return failure is None or failure.kind != "raises"
+    def _compiled_answer(self, wrong: Failure) -> Failure | None:
+        """What compiled code does where plain Python raised an error."""
+        ((_, failure),) = Batch(self.kernel, "serial", self.options["timeout"]).answers([wrong.question])  # type: ignore[list-item]
+        return failure
 
     def _ask(self, mode: str, taken: list[Question]) -> Failure | None:
         batch, start = Batch(self.kernel, mode, self.options["timeout"]), time.process_time() + _of_children()
@@ -371,8 +372,10 @@ class Examination:
 
     def _smallest(self, mode: str, failure: Failure) -> Failure:
         """The same failure of the smallest problem that is found in some seconds."""
-        batch = Batch(self.kernel, mode, min(self.options["timeout"], 2.0))
-        end, best = time.monotonic() + SHRINKING, failure
+        batch = Batch(self.kernel, mode, min(self.options["timeout"], 1.0))
+        if failure.question is None or failure.kind == "does not compile":
+            return failure
+        end, best = time.monotonic() + (4.0 if failure.kind == "does not end" else SHRINKING), failure
         improved = True
         while improved and time.monotonic() < end:
             improved = False

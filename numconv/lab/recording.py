@@ -134,9 +134,9 @@ class _Touched:
 
     def _race(self, flat: int, does: str, did: str, other: Any) -> None:
         named = self.turns.named
-        others = "several other turns" if other == SEVERAL else named(other)
+        others = "several others" if other == SEVERAL else named(other)
         raise Broken(
-            f"{named(self.turns.turn)} {does} {self._element(flat)} of shape {self.shape}, which {others} {did} too: "
+            f"{named(self.turns.turn)} {does} {self._element(flat)} of shape {self.shape}, and {others} {did} it: "
             "which comes first is left to chance",
             "race",
             caller(),
@@ -150,7 +150,9 @@ class Recorded(np.ndarray):
     _start = 0  # bytes from the first element of the array that it is a part of
 
     def __array_finalize__(self, source: Any) -> None:
-        self._touched = None  # results of arithmetic are nobody's
+        touched = getattr(source, "_touched", None)
+        if touched is not None and np.may_share_memory(self, source):  # a view, not a copy
+            self._touched, self._start = touched, _address(self) - touched.address
 
     def __getitem__(self, index: Any) -> Any:
         if self._touched is None:
@@ -159,10 +161,7 @@ class Recorded(np.ndarray):
         if flat is not None:
             self._touched.note(flat, False, index)
             return super().__getitem__(index)
-        part = super().__getitem__(index)
-        if isinstance(part, Recorded) and np.may_share_memory(part, self):
-            part._touched, part._start = self._touched, _address(part) - self._touched.address
-        return part
+        return super().__getitem__(index)
 
     def __setitem__(self, index: Any, value: Any) -> None:
         if self._touched is not None:
