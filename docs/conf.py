@@ -20,6 +20,7 @@ extensions = [
     "sphinx-mathjax-offline",
     "sphinx_copybutton",
     "pictures",
+    "program_help",
     "public_names",
     "repository_links",
 ]

@@ -1,6 +1,6 @@
 """The block ```` ```{public} module ````: a table of the names in it, then the docstring of each.
 
-Without names it is of all that the module's `__all__` holds.
+Without names it is of all that the module's `__all__` holds, or, where it has none, that it takes from its own parts.
 """
 
 import importlib
@@ -18,7 +18,9 @@ def listed(text: str) -> list[tuple[str, list[str]]]:
 
 
 def every_name(module: str) -> list[str]:
-    return sorted(getattr(importlib.import_module(module), "__all__", []), key=str.lower)
+    members = vars(importlib.import_module(module))
+    own = [name for name, value in members.items() if getattr(value, "__module__", "").startswith(f"{module}.")]
+    return sorted(members.get("__all__", own), key=str.lower)
 
 
 def documented(module: str, name: str) -> str:

@@ -31,6 +31,7 @@ OPTIONAL = {
     "cuda": ("numba-cuda", "cuda-toolkit"),
     "cuda-tools": ("nvidia-cuda-nvcc", "nvidia-cuda-nvdisasm"),
     "bench": ("asv",),
+    "docs": ("sphinx", "myst-parser", "numpydoc", "furo"),
     "dev": ("ruff", "mypy", "pre-commit"),
 }
 
