@@ -15,7 +15,7 @@ from numconv import nn, random
 from numconv.autograd import Tensor, no_grad
 
 if not nc.cuda.is_available():
-    reason = nc.cuda.info()["missing"]
+    reason = nc.cuda.info()["missing"].rstrip(".")
     if "numba-cuda" in reason or "NUMBA_ENABLE_CUDASIM" in os.environ:
         print(f"{reason}; with it, nc.cuda.to_device would copy the arrays below, and nothing else would change")
         sys.exit()

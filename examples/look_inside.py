@@ -53,19 +53,19 @@ cat = x[..., :224]
 bounds = {"low": (0 - MEAN) / STD, "high": (1 - MEAN) / STD}  # black and white
 noise = 0.1 * np.random.default_rng(0).standard_normal(cat.shape).astype(np.float32)
 recovered = {"photograph": cat[0]}
-for layer in ("features.1", "features.4", "features.10"):
+for layer in ("features.1", "features.4"):
     kept = look.features(model, cat, layer)[layer]
-    found = look.invert(model, kept, noise, layer, steps=100, **bounds)
+    found = look.invert(model, kept, noise, layer, steps=80, **bounds)
     error = np.mean((look.features(model, found, layer)[layer] - kept) ** 2) / np.mean(kept**2)
     print(f"recovered from {layer}: features differ by {error:.1%} of their square")
     recovered[f"from {layer}"] = found[0] * STD + MEAN
 look.draw_pictures(recovered, folder / "look_inverted.png")
 
 # What is a cat, to the model? Climb from noise.
-climbed = {}
+noise, climbed = noise[..., :160, :160], {}
 for name, target in (("cat", CAT), ("espresso", ESPRESSO)):
     generator = np.random.default_rng(0)
-    found = look.maximize(model, noise, target, steps=120, shift=16, generator=generator, **bounds)
+    found = look.maximize(model, noise, target, steps=100, shift=12, generator=generator, **bounds)
     scores = look.features(model, np.concatenate([noise, found]), "")[""][:, target]
     print(f"{name}: the score climbs from {scores[0]:.1f} in noise to {scores[1]:.1f}")
     climbed[name] = found[0] * STD + MEAN

@@ -66,7 +66,9 @@ results = {"thresholds of brightness": by_brightness(X, y, test)}
 for name, dilations in (("without dilation", (1, 1, 1, 1, 1, 1)), ("with dilation", (1, 2, 4, 8, 4, 1))):
     random.seed(0)
     model = network(dilations)
-    train.fit(model, X, y, epochs=5, batch_size=16, optimizer=optim.Adam(model.parameters(), 5e-3))
+    optimizer = optim.Adam(model.parameters(), 5e-3)
+    scheduler = optim.lr_scheduler.CosineAnnealingLR(optimizer, 5)
+    train.fit(model, X, y, epochs=5, batch_size=16, optimizer=optimizer, scheduler=scheduler)
     results[name] = train.predict(model, test).argmax(1)
 for name, said in results.items():
     print(f"{name}: {np.mean(said == truth):.1%} of the pixels right, mean IoU {overlap(said, truth):.2f}")

@@ -20,7 +20,7 @@ from numconv import models, optim, random, train
 from numconv.autograd import Tensor
 from numconv.autograd import functional as F
 
-STEPS, SIZE = 120, 32
+STEPS, SIZE = 180, 32
 folder = Path(sys.argv[1] if len(sys.argv) > 1 else ".")
 rng = np.random.default_rng(0)
 
@@ -38,7 +38,7 @@ def scanned(clean):
     """With noise, and brighter at one side than at the other."""
     places = np.stack(np.meshgrid(*(np.linspace(-1, 1, n) for n in clean.shape), indexing="ij"))
     slope = rng.normal(0, 0.15, 3)
-    return (clean * (1 + np.tensordot(slope, places, 1)) + rng.normal(0, 0.08, clean.shape)).astype(np.float32)
+    return (clean * (1 + np.tensordot(slope, places, 1)) + rng.normal(0, 0.05, clean.shape)).astype(np.float32)
 
 
 def block(half):
@@ -75,7 +75,7 @@ for step in range(1, STEPS + 1):
     loss.backward()
     optimizer.step()
     scheduler.step()
-    if step % 30 == 0:
+    if step % 45 == 0:
         print(f"step {step}: loss {loss.item():.3f}, {time.perf_counter() - start:.1f} s")
 
 x, y = (np.stack(arrays) for arrays in zip(*(block(back) for _ in range(20))))
