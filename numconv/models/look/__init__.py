@@ -11,7 +11,8 @@
 (1, 32, 32)
 
 Everything runs the model as it is used (dropout off, batch norm by its running means) and leaves it as it was: modules
-keep their `training` flags, parameters their `grad`, and no hook stays behind, after an error neither.
+keep their `training` flags, parameters their `grad`, and no hook stays behind, after an error neither. Models and
+arrays are those of the host.
 """
 
 from numconv.models.look._deconvnet import deconvnet

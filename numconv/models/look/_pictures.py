@@ -125,11 +125,12 @@ def grid(groups: Sequence[tuple[str, Sequence[np.ndarray]]], path: Path) -> None
     if not groups:
         raise ValueError("there must be maps to draw, got none")
     lines = [-(-len(pictures) // COLUMNS) for _, pictures in groups]
-    sheet = new_sheet(COLUMNS, sum(lines) + 0.4 * len(groups))
-    parts = np.atleast_1d(sheet.subfigures(len(groups), 1, height_ratios=[line + 0.4 for line in lines]))
-    for part, (title, pictures), line in zip(parts, groups, lines):
+    heights = [0.4 + count * part[0].shape[0] / part[0].shape[1] for count, (_, part) in zip(lines, groups)]
+    sheet = new_sheet(COLUMNS, sum(heights))
+    parts = np.atleast_1d(sheet.subfigures(len(groups), 1, height_ratios=heights))
+    for part, (title, pictures), count in zip(parts, groups, lines):
         part.suptitle(title, fontsize=9)
-        cells = part.subplots(line, COLUMNS, squeeze=False).flat
+        cells = part.subplots(count, COLUMNS, squeeze=False).flat
         for axes in cells:
             axes.set_axis_off()
         for axes, picture in zip(part.axes, pictures):
