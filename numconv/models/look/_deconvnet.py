@@ -40,7 +40,7 @@ def deconvnet(model: Module, x: Any, layer: str, channel: int, position: Sequenc
     model : Module
         On the way to the layer, layers one after the other, as in `alexnet`, `vgg16` or
         `lenet5(activation="relu", pooling="max")`; what follows the layer may be anything.
-    x : array_like, shape (N, C, *spatial)
+    x : array_like, shape (N, C, ...)
     layer : str
         Its name as in `model.named_modules()`.
     channel : int

@@ -27,17 +27,17 @@ def grad_cam(model: Module, x: Any, layer: str, target: Any = None) -> np.ndarra
     ----------
     model : Module
         Gives scores (N, classes), before any softmax.
-    x : array_like, shape (N, C, *spatial)
+    x : array_like, shape (N, C, ...)
         One to three spatial axes.
     layer : str
-        Its name as in `model.named_modules()`; it runs once and gives maps (N, K, *spatial).
+        Its name as in `model.named_modules()`; it runs once and gives maps (N, K, ...).
     target : int or array_like of int, shape (N,), optional
         The class, or one an example; where left out, the one with the highest score.
 
     Returns
     -------
-    ndarray, shape (N, *spatial)
-        At least 0, not scaled: maps of one model can be compared with each other.
+    ndarray, shape (N, ...)
+        Of the spatial axes of `x`; at least 0, not scaled: maps of one model can be compared with each other.
 
     Raises
     ------
@@ -61,7 +61,7 @@ def grad_cam(model: Module, x: Any, layer: str, target: Any = None) -> np.ndarra
 
 
 def saliency(model: Module, x: Any, target: Any = None) -> np.ndarray:
-    """How much a class's score changes with each pixel: the largest |d score / d x| over the channels.
+    """How much a class's score changes with each pixel: the largest magnitude of d score / d x over the channels.
 
     Parameters
     ----------
@@ -70,7 +70,8 @@ def saliency(model: Module, x: Any, target: Any = None) -> np.ndarray:
 
     Returns
     -------
-    ndarray, shape (N, *spatial)
+    ndarray, shape (N, ...)
+        Of the spatial axes of `x`.
 
     Raises
     ------

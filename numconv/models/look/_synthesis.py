@@ -24,7 +24,7 @@ def total_variation(x: Any) -> Tensor:
 
     Parameters
     ----------
-    x : Tensor or array_like, shape (N, C, *spatial)
+    x : Tensor or array_like, shape (N, C, ...)
 
     Returns
     -------
@@ -60,7 +60,7 @@ def maximize(
     Parameters
     ----------
     model : Module
-    start : array_like, shape (N, C, *spatial)
+    start : array_like, shape (N, C, ...)
         Where the climb begins: noise, grey, or a photograph. Equal starts give equal results, to the bit.
     channel : int
         Of what the layer gives.
@@ -122,7 +122,7 @@ def invert(
     model : Module
     features : array_like
         What the layer gave; see `features`.
-    start : array_like, shape (N, C, *spatial)
+    start : array_like, shape (N, C, ...)
         Where the descent begins, usually weak noise. Equal starts give equal results, to the bit.
     layer : str
         Its name as in `model.named_modules()`; it runs once.
