@@ -9,6 +9,13 @@ from numconv.algorithm import (
     algorithms,
     using,
 )
+from numconv.drawing.channels import (
+    draw_channels,
+)
+from numconv.drawing.draw import (
+    Drawing,
+    draw,
+)
 from numconv.ops.activation import (
     elu,
     gelu,
@@ -195,14 +202,21 @@ from numconv.problem import (
     conv_transpose_output_shape,
     receptive_field,
 )
+from numconv.tracing import (
+    Trace,
+    from_environment,
+    trace,
+)
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Algorithm",
     "ConvProblem",
+    "Drawing",
     "Plan",
     "PoolProblem",
+    "Trace",
     "adaptive_avg_pool1d",
     "adaptive_avg_pool1d_input",
     "adaptive_avg_pool2d",
@@ -250,6 +264,8 @@ __all__ = [
     "cuda",
     "dice_loss",
     "dice_loss_input",
+    "draw",
+    "draw_channels",
     "dropout",
     "dropout_input",
     "elu",
@@ -337,6 +353,7 @@ __all__ = [
     "softmax_input",
     "tanh",
     "tanh_input",
+    "trace",
     "tune",
     "unfold",
     "using",
@@ -347,3 +364,5 @@ __all__ = [
     "weighted_avg_pool3d",
     "weighted_avg_pool3d_input",
 ]
+
+from_environment()

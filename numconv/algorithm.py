@@ -77,7 +77,7 @@ class Algorithm:
         return self.packed_bytes(problem) * 1e-10
 
     def error_bound(self, problem: Any) -> float:
-        """Bound on max|error| / max(|x| convolved with |weight|)."""
+        """Bound on ``max|error| / max(|x| convolved with |weight|)``."""
         return 1e-12 if problem.dtype.itemsize >= 8 else 1e-6
 
     def prepare(self, problem: Any, weight: np.ndarray) -> np.ndarray:

@@ -60,7 +60,7 @@ def cos(x: Any) -> Tensor:
 
 
 def abs(x: Any) -> Tensor:
-    """|x|; its gradient is 0 where x is."""
+    """``|x|``; its gradient is 0 where x is."""
     return apply("abs", x)
 
 

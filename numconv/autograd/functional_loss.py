@@ -43,7 +43,7 @@ def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Tensor:
 
 
 def l1_loss(input: Any, target: Any, reduction: str = "mean") -> Tensor:
-    """|input - target|."""
+    """``|input - target|``."""
     return apply("l1_loss", input, target, reduction=reduction)
 
 

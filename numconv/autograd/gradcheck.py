@@ -28,7 +28,7 @@ def gradcheck(
     eps : float
         The step of the differences.
     atol, rtol : float
-        How far a gradient may be from the difference: atol + rtol |difference|.
+        How far a gradient may be from the difference: atol + ``rtol |difference|``.
     fast_mode : bool
         Whether to step each input once, in a random direction, and element by element only where that differs.
     seed : int

@@ -7,18 +7,19 @@ examples:
   numconv lab race my_kernel.py --problem resnet50
   numconv lab inspect my_kernel.py --kernel my_kernel --json inspected.json
 
-exit status: 0 if all is well, 1 if a kernel is wrong or its file raises, 2 if this is used wrongly.
+The exit status is 0 if all is well, 1 if a kernel is wrong or its file raises, 2 if this is used wrongly.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
-import json
 import sys
 import traceback
 from pathlib import Path
 from typing import Any
+
+from numconv.commands.common import add_json, show, write_json
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         child = actions.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
         child.add_argument("file", type=Path, metavar="FILE", help="a Python file with kernels of numconv.lab")
         child.add_argument("--kernel", action="append", metavar="NAME", help="one of them, or several (all)")
-        child.add_argument("--json", type=Path, metavar="OUT", help="write what was found to this file, too")
+        add_json(child)
         child.set_defaults(act=act)
     checking, racing = actions.choices["check"], actions.choices["race"]
     checking.add_argument("--random", type=int, default=40, metavar="N", help="random problems (40)")
@@ -68,8 +69,8 @@ def check(options: argparse.Namespace) -> int:
     reports = []
     for kernel in kernels:
         reports.append(lab.check(kernel, random=options.random, seed=options.seed))
-        print(reports[-1], flush=True)
-    _write(options.json, [report.to_dict() for report in reports])
+        show(str(reports[-1]), options)
+    write_json([report.to_dict() for report in reports], options)
     return 0 if all(report.ok for report in reports) else 1
 
 
@@ -81,8 +82,8 @@ def race(options: argparse.Namespace) -> int:
     if kernels is None:
         return 1
     found: Any = lab.race(kernels, options.problem)
-    print(found)
-    _write(options.json, found.to_dict())
+    show(str(found), options)
+    write_json(found.to_dict(), options)
     return 1 if found.wrong() else 0
 
 
@@ -96,8 +97,8 @@ def inspect(options: argparse.Namespace) -> int:
     found = []
     for kernel in kernels:
         found.append(lab.inspect(kernel))
-        print(found[-1], flush=True)
-    _write(options.json, [each.to_dict() for each in found])
+        show(str(found[-1]), options)
+    write_json([each.to_dict() for each in found], options)
     return 0
 
 
@@ -128,8 +129,3 @@ def _kernels(options: argparse.Namespace) -> list[Any] | None:
         if name not in names:
             raise ValueError(f"--kernel must be one of {names}, got {name!r}")
     return [kernel for kernel in found if not options.kernel or kernel.name in options.kernel]
-
-
-def _write(path: Path | None, found: Any) -> None:
-    if path is not None:
-        path.write_text(json.dumps(found, indent=1) + "\n", "utf-8")

@@ -32,7 +32,7 @@ _REDUCTIONS = ("sum", "mean", "amax", "amin")
 
 
 def channels_last(graph: Graph) -> Graph:
-    """The graph with images (N, *spatial, C) inside."""
+    """The graph with images ``(N, *spatial, C)`` inside."""
     return _Turner(graph).turned()
 
 

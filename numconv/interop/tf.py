@@ -1,7 +1,7 @@
 """TensorFlow's convolutions and poolings on NumPy arrays: its names, argument order and weights, without TensorFlow.
 
-Weights are (*kernel, in / groups, out), strides and dilations an integer or one number an axis (spatial axes alone, or
-with batch and channels, which must be 1), padding "SAME" (result of ceil(input / stride), what is odd goes after),
+Weights are ``(*kernel, in / groups, out)``, strides and dilations an integer or one number an axis (spatial axes alone,
+or with batch and channels, which must be 1), padding "SAME" (result of ceil(input / stride), what is odd goes after),
 "VALID", or nested pairs for each axis of the input. Channels come last unless `data_format` says otherwise. As in
 `tf.nn`, input depth over filter depth is the number of groups. Keywords may be those of TensorFlow 1 or 2: `filter` or
 `filters`, `value` or `input`. Unlike there, operands of different dtypes are promoted as NumPy does.

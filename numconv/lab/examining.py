@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import os
 import pickle
-import resource
 import select
 import signal
 import traceback
@@ -242,6 +241,8 @@ class Batch:
 
     def _answer(self, write: int, asked: list[Question]) -> None:
         """The fork: answers to a pipe, with so much processor time for each question."""
+        import resource  # Windows has none, and no fork either
+
         signal.signal(signal.SIGPROF, signal.SIG_DFL)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # to write its memory to disk would take seconds
         status = 1

@@ -107,7 +107,7 @@ class Conv1d(_Forward):
 
 
 class Conv2d(_Forward):
-    """Convolution of pictures, with a weight (out, in / groups, *kernel) and a bias that are learned.
+    """Convolution of pictures, with a weight ``(out, in / groups, *kernel)`` and a bias that are learned.
 
     Parameters
     ----------
@@ -166,7 +166,7 @@ class ConvTranspose1d(_Transposed):
 
 
 class ConvTranspose2d(_Transposed):
-    """Transposed convolution of pictures, with a weight (in, out / groups, *kernel): stride makes them larger.
+    """Transposed convolution of pictures, with a weight ``(in, out / groups, *kernel)``: stride makes them larger.
 
     Parameters
     ----------

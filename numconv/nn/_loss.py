@@ -78,13 +78,13 @@ class MSELoss(_Loss):
 
 
 class L1Loss(_Loss):
-    """|input - target|."""
+    """``|input - target|``."""
 
     _function = staticmethod(F.l1_loss)
 
 
 class SmoothL1Loss(_Loss):
-    """d^2 / (2 beta) where d = |input - target| < beta, else d - beta / 2 (Girshick 2015)."""
+    """d^2 / (2 beta) where d = ``|input - target|`` < beta, else d - beta / 2 (Girshick 2015)."""
 
     def __init__(self, reduction: str = "mean", beta: float = 1.0) -> None:
         super().__init__(reduction)
@@ -165,7 +165,7 @@ class _Penalty(Module):
 
 
 class L1Penalty(_Penalty):
-    """`weight` times the sum of |p|, which makes parameters sparse: `loss + penalty(model.parameters())`."""
+    """`weight` times the sum of ``|p|``, which makes parameters sparse: `loss + penalty(model.parameters())`."""
 
     _function = staticmethod(F.l1_penalty)
 

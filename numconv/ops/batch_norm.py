@@ -37,8 +37,8 @@ def batch_norm(
 
     Parameters
     ----------
-    x : array_like, shape (N, C, *spatial)
-        (N, *spatial, C) with a channels-last format. float16 and bfloat16 are computed in float32 and rounded once.
+    x : array_like, shape ``(N, C, *spatial)``
+        ``(N, *spatial, C)`` with a channels-last format. float16 and bfloat16 are computed in float32 and rounded once.
     running_mean, running_var : array_like, shape (C,), or both None
         Used in evaluation. In training they are float arrays and **updated in place**:
         `running = (1 - momentum) running + momentum batch`, where the batch's variance is divided by count - 1.

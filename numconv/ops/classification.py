@@ -30,7 +30,7 @@ def cross_entropy(
 
     Parameters
     ----------
-    input : array_like, shape (C,), (N, C) or (N, C, *spatial)
+    input : array_like, shape (C,), (N, C) or ``(N, C, *spatial)``
         A score for each class. float16 and bfloat16 are computed in float32, integers in float64.
     target : array_like
         Class indices, of `input`'s shape without C; or, of a float dtype, probabilities of `input`'s shape.
@@ -143,7 +143,7 @@ def nll_loss(
 
     Parameters
     ----------
-    input : array_like, shape (C,), (N, C) or (N, C, *spatial)
+    input : array_like, shape (C,), (N, C) or ``(N, C, *spatial)``
         Logarithms of probabilities, as `log_softmax` gives them.
     target, weight, ignore_index, reduction
         As in `cross_entropy`, with class indices.

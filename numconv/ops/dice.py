@@ -16,7 +16,7 @@ def dice_loss(input: Any, target: Any, smooth: float = 1.0, reduction: str = "me
 
     Parameters
     ----------
-    input, target : array_like, shape (N, C, *spatial)
+    input, target : array_like, shape ``(N, C, *spatial)``
         Probabilities, and what they should be; sums are over space. Dtypes as in `mse_loss`.
     smooth : float
         Keeps the quotient defined where nothing is there.

@@ -37,7 +37,7 @@ def interpolate(
 
     Parameters
     ----------
-    x : array_like, shape (N, C, *spatial)
+    x : array_like, shape ``(N, C, *spatial)``
         One to three spatial axes. Any dtype in the nearest modes; else a real one, where float16 and bfloat16 are
         computed in float32 and rounded once, and integers give float64.
     size : int or sequence of int, optional

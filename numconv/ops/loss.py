@@ -153,7 +153,7 @@ def mse_loss_input(input: Any, target: Any, grad_output: Any, reduction: str = "
 
 
 def l1_loss(input: Any, target: Any, reduction: str = "mean") -> np.ndarray:
-    """|input - target|; arguments and result as in `mse_loss`."""
+    """``|input - target|``; arguments and result as in `mse_loss`."""
     return _loss("l1", input, target, None, None, reduction)
 
 
@@ -169,7 +169,10 @@ def _beta(beta: float) -> float:
 
 
 def smooth_l1_loss(input: Any, target: Any, reduction: str = "mean", beta: float = 1.0) -> np.ndarray:
-    """d^2 / (2 beta) where d = |input - target| < beta, else d - beta / 2 (Girshick 2015); the rest as `mse_loss`."""
+    """d^2 / (2 beta) where d = ``|input - target|`` < beta, else d - beta / 2 (Girshick 2015).
+
+    The rest is as of `mse_loss`.
+    """
     return _loss("smooth_l1", input, target, _beta(beta), None, reduction)
 
 
@@ -238,7 +241,7 @@ def hinge_loss_input(
 
 
 def l1_penalty(x: Any) -> np.ndarray:
-    """The sum of |x|, shape (); dtypes as in `mse_loss`."""
+    """The sum of ``|x|``, shape (); dtypes as in `mse_loss`."""
     x, work, result = real("x", x)
     return reduced(np.abs(x.astype(work, copy=False)), "sum", 1, result)
 

@@ -21,7 +21,7 @@ def convolution_matrix(problem: Any, weight: Any, **options: Any) -> np.ndarray:
     Parameters
     ----------
     problem : ConvProblem or sequence of int
-        A problem of any pass but the weight's; or the input's shape, (C, *spatial) or (N, C, *spatial).
+        A problem of any pass but the weight's; or the input's shape, ``(C, *spatial)`` or ``(N, C, *spatial)``.
     weight : array_like
         As in `conv2d`; it has two axes more than there are spatial ones.
     **options

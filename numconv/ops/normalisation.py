@@ -24,7 +24,7 @@ def group_norm(
 
     Parameters
     ----------
-    x : array_like, shape (N, C, *spatial)
+    x : array_like, shape ``(N, C, *spatial)``
         Dtypes and channels-last formats as in `batch_norm`.
     num_groups : int
         Divides C. 1 normalises over all channels, C each channel by itself (instance normalisation).
@@ -83,7 +83,7 @@ def layer_norm(x: Any, normalized_shape: Any, weight: Any = None, bias: Any = No
 
     Parameters
     ----------
-    x : array_like, shape (..., *normalized_shape)
+    x : array_like, shape ``(..., *normalized_shape)``
         Dtypes as in `batch_norm`.
     normalized_shape : int or sequence of int
     weight, bias : array_like, shape normalized_shape, optional
@@ -136,7 +136,7 @@ def local_response_norm(
 
     Parameters
     ----------
-    x : array_like, shape (N, C, *spatial)
+    x : array_like, shape ``(N, C, *spatial)``
         Of three axes or more. Dtypes and channels-last formats as in `batch_norm`.
     size : int
     alpha, beta, k : float

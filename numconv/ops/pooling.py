@@ -1,7 +1,7 @@
 """Poolings of arrays: max, average, Lp, weighted average, adaptive and global, and unpooling.
 
-`x` is (N, C, *spatial), or unbatched (C, *spatial), and channels last with `data_format`. Strides, paddings and the
-rest follow `torch.nn.functional`. Positions outside the input contribute nothing: they never win a maximum and add
+`x` is ``(N, C, *spatial)``, or unbatched ``(C, *spatial)``, and channels last with `data_format`. Strides, paddings and
+the rest follow `torch.nn.functional`. Positions outside the input contribute nothing: they never win a maximum and add
 nothing to a sum. The functions of two dimensions hold the documentation.
 """
 
@@ -556,7 +556,7 @@ def global_avg_pool(x: Any, *, data_format: str | None = None, algorithm: str = 
 
     Parameters
     ----------
-    x : array_like, shape (N, C, *spatial), with one or more spatial axes
+    x : array_like, shape ``(N, C, *spatial)``, with one or more spatial axes
         Of a float or integer dtype.
     data_format, algorithm
         As in `max_pool2d`.

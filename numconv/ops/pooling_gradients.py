@@ -429,7 +429,7 @@ def global_avg_pool_input(
     Parameters
     ----------
     input_size : sequence of int
-        Shape of the pooling's input, (N, C, *spatial).
+        Shape of the pooling's input, ``(N, C, *spatial)``.
     grad_output : array_like, shape (N, C, 1, ..., 1), or (N, 1, ..., 1, C)
     data_format, algorithm
         As in `global_avg_pool`.
@@ -452,7 +452,7 @@ def global_max_pool_input(x: Any, grad_output: Any, *, data_format: str | None =
 
     Parameters
     ----------
-    x : array_like, shape (N, C, *spatial)
+    x : array_like, shape ``(N, C, *spatial)``
         The pooling's input.
     grad_output : array_like, shape (N, C, 1, ..., 1), or (N, 1, ..., 1, C)
     data_format : str, optional

@@ -36,7 +36,7 @@ def unfold(
 
     Parameters
     ----------
-    x : array_like, shape (N, C, *spatial) or (C, *spatial)
+    x : array_like, shape ``(N, C, *spatial)`` or ``(C, *spatial)``
         One to three spatial axes: as many as `kernel_size` has entries; for an integer as `data_format` says; else
         two, save where `x` has two or five axes. Any dtype, bool included.
     kernel_size, dilation, stride : int or sequence of int
@@ -105,7 +105,7 @@ def fold(
 
     Returns
     -------
-    ndarray, shape (N, C, *output_size) or unbatched, channels last where asked for
+    ndarray, shape ``(N, C, *output_size)`` or unbatched, channels last where asked for
         float16 and bfloat16 are summed in float32 and rounded once.
 
     Raises

@@ -1,0 +1,90 @@
+"""The documentation: what its pages show runs, and every public name is described."""
+
+import importlib
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = {str(path.relative_to(DOCS)): path for path in sorted(DOCS.rglob("*.md")) if "_build" not in path.parts}
+EXAMPLE = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+REFERENCE = re.compile(r"^```\{public\} (\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)[^)]*\)")
+
+
+def program(text):
+    """A page's ```python blocks as one program, each line where it stands on the page."""
+    lines = [""] * (text.count("\n") + 1)
+    for block in EXAMPLE.finditer(text):
+        first = text.count("\n", 0, block.start(1))
+        code = block[1].splitlines()
+        lines[first : first + len(code)] = code
+    return "\n".join(lines)
+
+
+WITH_EXAMPLES = [name for name, path in PAGES.items() if EXAMPLE.search(path.read_text("utf-8"))]
+
+
+@pytest.mark.parametrize("name", WITH_EXAMPLES)
+def test_examples_are_python(name):
+    compile(program(PAGES[name].read_text("utf-8")), str(PAGES[name]), "exec")
+
+
+@pytest.mark.docs
+@pytest.mark.parametrize("name", WITH_EXAMPLES)
+def test_examples_run(name, tmp_path):
+    (tmp_path / "page.py").write_text(
+        "import sys\n"
+        "from pathlib import Path\n"
+        f"sys.path.insert(0, {str(ROOT / 'tests')!r})\n"
+        "from test_docs import program\n"
+        f"page = Path({str(PAGES[name])!r})\n"
+        "exec(compile(program(page.read_text('utf-8')), str(page), 'exec'), {'__name__': '__main__'})\n"
+    )
+    folder = tmp_path / "work"
+    folder.mkdir()
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "MPLBACKEND": "agg"}
+    command = [sys.executable, str(tmp_path / "page.py")]
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_an_error_names_page_and_line(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("# Title\n\n```python\na = 1\n```\n\n```py\nshown only\n```\n\n```python\na + b\n```\n")
+    with pytest.raises(NameError) as error:
+        exec(compile(program(page.read_text()), str(page), "exec"), {})
+    entry = error.traceback[-1]
+    assert (entry.path, entry.lineno + 1) == (page, 12)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_links_lead_somewhere(name):
+    for target in LINK.findall(PAGES[name].read_text("utf-8")):
+        assert (PAGES[name].parent / target).exists(), f"{name} links to {target}"
+
+
+MODULES = ["", ".kernels", ".nn", ".nn.init", ".optim", ".data", ".models", ".train", ".autograd", ".graph", ".cuda"]
+# modules with a page or a section of their own
+ELSEWHERE = {"numconv": {"cuda", "kernels"}, "numconv.nn": {"init", "utils"}, "numconv.optim": {"lr_scheduler"}}
+
+
+@pytest.mark.parametrize(
+    "module", [f"numconv{name}" for name in [*MODULES, ".autograd.functional", ".interop.tf", ".lab"]]
+)
+def test_every_public_name_is_in_the_reference(module):
+    described = {}
+    for path in PAGES.values():
+        for name, body in REFERENCE.findall(path.read_text("utf-8")):
+            described.setdefault(name, []).extend(body.split() or ["everything"])
+    assert module in described
+    if described[module] != ["everything"]:
+        public = set(importlib.import_module(module).__all__) - ELSEWHERE.get(module, set())
+        assert sorted(described[module]) == sorted(public)
