@@ -67,7 +67,15 @@ CUDA = {name for name in FILES if name.startswith("kernels.cuda.")} | {"cuda"}
 OPTIONAL = {
     "numba": NUMBA
     | CUDA
-    | {"ops.cuda.borders", "ops.cuda.custom", "lab.device_race", "lab.user_kernel"}
+    | {
+        "ops.cuda.borders",
+        "ops.cuda.custom",
+        "lab.device_race",
+        "lab.checking",
+        "lab.examining",
+        "lab.recording",
+        "lab.user_kernel",
+    }
     | {"lab.inspection", "lab.host_inspection", "lab.device_inspection"},
     "numba_cuda": {"cuda", "kernels.cuda.cache"},
     "llvmlite": NUMBA | {"commands.info", "kernels.cuda.ptx"},
