@@ -1,18 +1,22 @@
-"""Pooling on ResNet's shapes."""
+"""Poolings of known networks, of one image and of eight."""
 
 import numpy as np
 
 import numconv as nc
+from numconv.lab.shapes import POOLINGS
+
+SHAPES = {shape.name: shape for shape in POOLINGS}
 
 
 class Pooling:
-    params = (["max_pool2d", "avg_pool2d"], [(1, 64, 112, 112), (8, 64, 112, 112)])
-    param_names = ("operation", "shape")
+    params = (list(SHAPES), [1, 8])
+    param_names = ("shape", "batch")
 
-    def setup(self, operation, shape):
-        self.function = getattr(nc, operation)
-        self.x = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
-        self.function(self.x, 3, 2, 1)
+    def setup(self, name, batch):
+        shape = SHAPES[name].batch(batch)
+        self.function, self.options = getattr(nc, shape.operation), shape.options
+        self.x = np.random.default_rng(0).standard_normal(shape.x, dtype=np.float32)
+        self.function(self.x, **self.options)
 
-    def time_call(self, operation, shape):
-        self.function(self.x, 3, 2, 1)
+    def time_call(self, name, batch):
+        self.function(self.x, **self.options)
