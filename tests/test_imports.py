@@ -27,7 +27,7 @@ LAYERS = [
     ["nn", "optim", "data"],
     ["models", "train"],
     [""],
-    ["interop"],
+    ["interop", "njit"],
     ["lab"],
     ["commands.common"],
     ["demo"],
@@ -61,6 +61,8 @@ NUMBA = {
         "cache",
     )
 }
+# What is called in functions that Numba compiles.
+NUMBA |= {name for name in FILES if name.partition(".")[0] == "njit"} | {"lab.blocks"}
 # What runs on a GPU is loaded when a GPU is asked for.
 CUDA = {name for name in FILES if name.startswith("kernels.cuda.")} | {"cuda"}
 OPTIONAL = {

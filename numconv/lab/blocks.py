@@ -24,13 +24,13 @@ from typing import Any
 import numba
 import numpy as np
 
-from numconv.kernels.cpu import simd
-from numconv.kernels.cpu.jit import kernel as kernel
-from numconv.kernels.cpu.jit import workers as workers
+from numconv.kernels.cpu import jit, simd
 from numconv.kernels.cpu.packing import pack
 from numconv.kernels.cpu.panel_tile import panel_tile
 from numconv.kernels.cpu.tiles import FIRST, LAST, RESIDUAL
 from numconv.problem import ConvProblem
+
+kernel, workers = jit.kernel, jit.workers
 
 
 def lanes(dtype: Any = "float32") -> int:
@@ -155,8 +155,6 @@ def taps(weight: np.ndarray) -> np.ndarray:
     """
     flat = weight.reshape(*weight.shape[:2], math.prod(weight.shape[2:]))
     return np.ascontiguousarray(np.moveaxis(flat, 2, 0))
-
-
 
 
 @numba.extending.register_jitable
