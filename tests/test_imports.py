@@ -63,12 +63,11 @@ NUMBA = {
 }
 # What is called in functions that Numba compiles.
 NUMBA |= {name for name in FILES if name.partition(".")[0] == "njit"} | {"lab.blocks"}
+NUMBA |= {"lab.inspection", "lab.host_inspection", "lab.device_inspection"}
 # What runs on a GPU is loaded when a GPU is asked for.
 CUDA = {name for name in FILES if name.startswith("kernels.cuda.")} | {"cuda"}
 OPTIONAL = {
-    "numba": NUMBA
-    | CUDA
-    | {"ops.cuda.borders", "lab.device_race", "lab.inspection", "lab.host_inspection", "lab.device_inspection"},
+    "numba": NUMBA | CUDA | {"ops.cuda.borders", "ops.cuda.custom", "lab.device_race", "lab.user_kernel"},
     "numba_cuda": {"cuda", "kernels.cuda.cache"},
     "llvmlite": NUMBA | {"commands.info", "kernels.cuda.ptx"},
     "ml_dtypes": {"ops.cuda.borders"},
