@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "numconv"
 # Imports point from lower in this list to higher only. "" is numconv itself: the public functions.
 LAYERS = [
     ["problem"],
-    ["extras", "forks"],
+    ["extras", "forks", "terminal"],
     ["files"],
     ["options", "random"],
     ["measured"],
@@ -26,6 +26,7 @@ LAYERS = [
     ["graph"],
     ["nn", "optim", "data"],
     ["models", "train"],
+    ["tracing"],
     [""],
     ["interop", "njit"],
     ["lab"],

@@ -13,7 +13,7 @@ from numconv.cli import main
 from numconv.commands.roofline_picture import DPI, NUMBER, write_numbers
 from numconv.kernels.cpu import simd
 from numconv.lab import roofline
-from numconv.lab.race import Contender, Crew, race_apart
+from numconv.lab.timing import Contender, Crew, race_apart
 from numconv.problem import ConvProblem
 
 
