@@ -58,7 +58,7 @@ def test_convolutions(case):
     )
     actual = function(x, weight, bias, *case.options.values())
     assert actual.dtype == np.float32
-    scale = reference.scale(oracle, x, weight, **case.options)
+    scale = reference.scale(oracle, x, weight, **case.options) + np.abs(bias).max()
     assert error(actual, oracle(x, weight, bias, **case.options), scale) <= BOUNDS["float32"]
 
 
@@ -241,11 +241,6 @@ def test_callers_are_cached(tmp_path):
     settings = {"NUMBA_CACHE_DIR": str(tmp_path / "cache")}
     assert run(tmp_path / "code.py", **settings) == [108.0, 0]
     assert run(tmp_path / "code.py", **settings) == [108.0, 1]
-
-
-def test_jit_may_be_off(tmp_path):
-    (tmp_path / "code.py").write_text(CACHED.replace("sum(features.stats.cache_hits.values())", "0"))
-    assert run(tmp_path / "code.py", NUMBA_DISABLE_JIT="1") == [108.0, 0]
 
 
 def test_it_is_not_loaded_with_numconv(tmp_path):

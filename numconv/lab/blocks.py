@@ -24,13 +24,11 @@ from typing import Any
 import numba
 import numpy as np
 
-from numconv.kernels.cpu import jit, simd
+from numconv.kernels.cpu import simd
 from numconv.kernels.cpu.packing import pack
 from numconv.kernels.cpu.panel_tile import panel_tile
 from numconv.kernels.cpu.tiles import FIRST, LAST, RESIDUAL
 from numconv.problem import ConvProblem
-
-kernel, workers = jit.kernel, jit.workers
 
 
 def lanes(dtype: Any = "float32") -> int:
@@ -161,3 +159,39 @@ def taps(weight: np.ndarray) -> np.ndarray:
 def share(part: int, parts: int, items: int) -> tuple[int, int]:
     """(first, past the last) item of one of so many even parts of the items. It may be called in compiled kernels."""
     return part * items // parts, (part + 1) * items // parts
+
+
+def attained(
+    call: Callable[[], Any], operations: float, dtype: str = "float32", *, rounds: int = 5, budget: float = 0.05
+) -> tuple[float, float]:
+    """(GFLOP/s of a call, GFLOP/s of fused multiply-adds that the machine reaches), timed in turn.
+
+    Parameters
+    ----------
+    call : callable
+        What is timed; it is called once before, which compiles.
+    operations : float
+        Of a call: two for each multiplication, `problem.flops`.
+    dtype : str
+        "float32" or "float64".
+    rounds : int
+    budget : float
+        Seconds for each in a round.
+
+    Returns
+    -------
+    (float, float)
+        On as many threads as `numconv.get_num_threads()` says.
+    """
+    from numconv.lab.roofline import multiply_add_ways
+    from numconv.lab.timing import fastest
+    from numconv.options import get_num_threads
+
+    ways = multiply_add_ways(get_num_threads(), dtype)
+    for each in (call, *(way.call for way in ways)):
+        each()
+    speed, peak = 0.0, 0.0
+    for _ in range(rounds):
+        speed = max(speed, operations / fastest(call, budget))
+        peak = max(peak, *(way.amount / fastest(way.call, budget / 2) for way in ways))
+    return speed / 1e9, peak / 1e9

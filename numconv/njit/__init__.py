@@ -8,8 +8,8 @@
         return nj.max_pool2d(nj.relu(nj.conv2d(x, w, padding=1)), 2)
 
 Arguments are those of the functions of the same name in `numconv`. Each runs on the thread that calls it, so that it
-may be called in the iterations of a `prange`. In plain Python, and where `NUMBA_DISABLE_JIT` is set, they are the
-functions of `numconv` themselves. Importing this module loads Numba.
+may be called in the iterations of a `prange`. In plain Python they are the functions of `numconv` themselves. Importing
+this module loads Numba.
 """
 
 from numconv.njit._conv import conv1d as conv1d

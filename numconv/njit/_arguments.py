@@ -154,16 +154,25 @@ def integer(name: str, kind: Any) -> None:
 
 
 @functools.cache
-def five_axes(ndim: int, n: int) -> Any:
-    """A compiled function that shows an array of so many axes as (n, c, d, h, w)."""
+def sizes(ndim: int, n: int) -> Any:
+    """A compiled function that gives the shape of an array of so many axes as (n, c, d, h, w)."""
+    if ndim == n + 1 and n == 1:
+        return compiled(lambda x: (1, x.shape[0], 1, 1, x.shape[1]))
+    if ndim == n + 1 and n == 2:
+        return compiled(lambda x: (1, x.shape[0], 1, x.shape[1], x.shape[2]))
     if ndim == n + 1:
-        batched = five_axes(n + 2, n)
-        return compiled(lambda x: batched(np.expand_dims(x, 0)))
+        return compiled(lambda x: (1, x.shape[0], x.shape[1], x.shape[2], x.shape[3]))
     if n == 1:
-        return compiled(lambda x: np.expand_dims(np.expand_dims(x, 2), 2))
+        return compiled(lambda x: (x.shape[0], x.shape[1], 1, 1, x.shape[2]))
     if n == 2:
-        return compiled(lambda x: np.expand_dims(x, 2))
-    return compiled(lambda x: x[:, :, :, :, ::1])  # of the same type as the others
+        return compiled(lambda x: (x.shape[0], x.shape[1], 1, x.shape[2], x.shape[3]))
+    return compiled(lambda x: x.shape)
+
+
+@compiled
+def flat(x):
+    """An array in one axis: itself, or a copy where it is not contiguous."""
+    return np.ascontiguousarray(x).reshape(x.size)
 
 
 @functools.cache
@@ -180,11 +189,3 @@ def shaped(ndim: int, n: int) -> Any:
     if n == 2:
         return compiled(lambda y, shape: y.reshape(shape[0], shape[1], shape[3], shape[4]))
     return compiled(lambda y, shape: y.reshape(shape))
-
-
-@functools.cache
-def flat(contiguous: bool) -> Any:
-    """A compiled function that shows an array flat; an empty one where its type does not say that it is contiguous."""
-    if contiguous:
-        return compiled(lambda x: x.reshape(x.size))
-    return compiled(lambda x: np.empty(0, x.dtype))

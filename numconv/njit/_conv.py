@@ -77,7 +77,7 @@ def _checked(x: Any, weight: Any, bias: Any, groups: Any, n: int) -> Any:
     given.floats("bias", bias, (1,))
     if bias.dtype != x.dtype:
         raise errors.NumbaTypeError(f"bias must have the dtype of x, got {bias.dtype} for {x.dtype}")
-    return compiled(lambda bias: bias)
+    return given.flat
 
 
 def _implement(x, weight, bias, stride, padding, dilation, groups, n):
@@ -85,19 +85,19 @@ def _implement(x, weight, bias, stride, padding, dilation, groups, n):
     bias_of, has_bias = _checked(x, weight, bias, groups, n), not given.is_none(bias)
     strides = given.per_axis("stride", stride, n, 1)
     dilations = given.per_axis("dilation", dilation, n, 1)
-    pad, five, five_weight = given.padding_of(padding, n), given.five_axes(x.ndim, n), given.five_axes(n + 2, n)
-    flat, shaped = given.flat(x.layout == "C"), given.shaped(x.ndim, n)
+    pad, shape_of, shape_of_weight = given.padding_of(padding, n), given.sizes(x.ndim, n), given.sizes(n + 2, n)
+    shaped, flat = given.shaped(x.ndim, n), given.flat
 
     def implementation(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
-        image, kernel = five(x), five_weight(weight)
-        geometry = _geometry(image.shape[2:], kernel.shape[2:], strides(stride), dilations(dilation))
+        size, kernel = shape_of(x), shape_of_weight(weight)
+        geometry = _geometry(size[2:], kernel[2:], strides(stride), dilations(dilation))
         pad(padding, geometry)
         _forward_sizes(geometry)
         added = bias_of(bias)
-        results = _check_channels(image.shape[1], kernel.shape, added, has_bias, groups, False)
-        shape = (image.shape[0], results, geometry[0, OUT], geometry[1, OUT], geometry[2, OUT])
+        results = _check_channels(size[1], kernel, added, has_bias, groups, False)
+        shape = (size[0], results, geometry[0, OUT], geometry[1, OUT], geometry[2, OUT])
         y = np.empty(shape[0] * shape[1] * shape[2] * shape[3] * shape[4], x.dtype)
-        convolve(image, flat(x), kernel, added, results, y, geometry, groups)
+        convolve(flat(x), size, flat(weight), added, results, y, geometry, groups)
         return shaped(y, shape)
 
     return implementation
@@ -110,20 +110,20 @@ def _implement_transposed(x, weight, bias, stride, padding, output_padding, grou
     extras = given.per_axis("output_padding", output_padding, n, 0)
     if given.is_text(padding):
         raise errors.NumbaTypeError("padding of a transposed convolution must be integers or pairs here")
-    pad, five, five_weight = given.padding_of(padding, n), given.five_axes(x.ndim, n), given.five_axes(n + 2, n)
-    flat, shaped = given.flat(x.layout == "C"), given.shaped(x.ndim, n)
+    pad, shape_of, shape_of_weight = given.padding_of(padding, n), given.sizes(x.ndim, n), given.sizes(n + 2, n)
+    shaped, flat = given.shaped(x.ndim, n), given.flat
 
     def implementation(x, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1):
-        image, kernel = five(x), five_weight(weight)
-        geometry = _geometry(image.shape[2:], kernel.shape[2:], strides(stride), dilations(dilation))
+        size, kernel = shape_of(x), shape_of_weight(weight)
+        geometry = _geometry(size[2:], kernel[2:], strides(stride), dilations(dilation))
         pad(padding, geometry)
         _transposed_sizes(geometry, extras(output_padding))
         geometry[0, TRANSPOSED] = 1
         added = bias_of(bias)
-        results = _check_channels(image.shape[1], kernel.shape, added, has_bias, groups, True)
-        shape = (image.shape[0], results, geometry[0, OUT], geometry[1, OUT], geometry[2, OUT])
+        results = _check_channels(size[1], kernel, added, has_bias, groups, True)
+        shape = (size[0], results, geometry[0, OUT], geometry[1, OUT], geometry[2, OUT])
         y = np.empty(shape[0] * shape[1] * shape[2] * shape[3] * shape[4], x.dtype)
-        convolve(image, flat(x), kernel, added, results, y, geometry, groups)
+        convolve(flat(x), size, flat(weight), added, results, y, geometry, groups)
         return shaped(y, shape)
 
     return implementation

@@ -12,7 +12,7 @@ import numconv
 from numconv.kernels.cpu import simd
 from numconv.njit import _arguments as given
 from numconv.njit._flags import compiled
-from numconv.njit._sweep import AFTER, BEFORE, DILATION, KERNEL, OUT, SIZE, STRIDE
+from numconv.njit._sweep import AFTER, BEFORE, DILATION, KERNEL, OUT, SIZE, STRIDE, inside
 
 _write, _read, _apart = simd.store(0), simd.load(0), simd.keep_apart
 
@@ -50,54 +50,53 @@ def _larger(a, b):
 
 
 @compiled
-def _take_row(out, to, row, first, step, count, largest):
-    """Take row[first + i step] into the result's row, where it lies inside the row."""
-    low = min(max(-(first // step), 0), count)
-    past = min(max((row.shape[0] - first + step - 1) // step, low), count)
-    if step == 1:
-        part = row[first + low : first + past]
-        if largest:
-            for i in range(past - low):
-                _write(out, to + low + i, _larger(_read(out, to + low + i), part[i]))
-        else:
-            for i in range(past - low):
-                _write(out, to + low + i, _read(out, to + low + i) + part[i])
+def _take_row(out, to, x, at, step, low, past, largest):
+    """Take x[at + i step] into out[to + i], for low <= i < past."""
+    if largest and step == 1:
+        for i in range(low, past):
+            _write(out, to + i, _larger(_read(out, to + i), _read(x, at + i)))
+    elif largest and step == 2:
+        for i in range(low, past):
+            _write(out, to + i, _larger(_read(out, to + i), _read(x, at + 2 * i)))
+    elif largest:
+        for i in range(low, past):
+            _write(out, to + i, _larger(_read(out, to + i), _read(x, at + step * i)))
+    elif step == 1:
+        for i in range(low, past):
+            _write(out, to + i, _read(out, to + i) + _read(x, at + i))
+    elif step == 2:
+        for i in range(low, past):
+            _write(out, to + i, _read(out, to + i) + _read(x, at + 2 * i))
     else:
-        part = row[first + low * step :]
-        if largest and step == 2:
-            for i in range(past - low):
-                _write(out, to + low + i, _larger(_read(out, to + low + i), part[2 * i]))
-        elif largest:
-            for i in range(past - low):
-                _write(out, to + low + i, _larger(_read(out, to + low + i), part[step * i]))
-        else:
-            for i in range(past - low):
-                _write(out, to + low + i, _read(out, to + low + i) + part[step * i])
+        for i in range(low, past):
+            _write(out, to + i, _read(out, to + i) + _read(x, at + step * i))
 
 
 @compiled
-def pool(x, geometry, out, largest):
-    """Maxima, or sums, of the windows of x, (n, c, d, h, w); `out` is flat."""
+def pool(x, shape, geometry, out, largest):
+    """Maxima, or sums, of the windows of x, of shape (n, c, d, h, w); both arrays are flat."""
     _apart()
-    start = -np.inf if largest else 0.0
-    count = geometry[2, OUT]
+    start = out.dtype.type(-np.inf if largest else 0.0)
+    count, step, taps = geometry[2, OUT], geometry[2, STRIDE], geometry[2, KERNEL]
+    firsts, ranges = np.empty(taps, np.int64), np.empty((taps, 2), np.int64)
+    for k in range(taps):
+        firsts[k] = k * geometry[2, DILATION] - geometry[2, BEFORE]
+        ranges[k, 0], ranges[k, 1] = inside(firsts[k], step, count, shape[4])
     to = 0
-    for n in range(x.shape[0]):
-        for c in range(x.shape[1]):
-            for d in range(geometry[0, OUT]):
-                for h in range(geometry[1, OUT]):
-                    for i in range(count):
-                        _write(out, to + i, out.dtype.type(start))
-                    for kd in range(geometry[0, KERNEL]):
-                        at_d = d * geometry[0, STRIDE] + kd * geometry[0, DILATION] - geometry[0, BEFORE]
-                        for kh in range(geometry[1, KERNEL]):
-                            at_h = h * geometry[1, STRIDE] + kh * geometry[1, DILATION] - geometry[1, BEFORE]
-                            if 0 <= at_d < x.shape[2] and 0 <= at_h < x.shape[3]:
-                                row = x[n, c, at_d, at_h]
-                                for kw in range(geometry[2, KERNEL]):
-                                    first = kw * geometry[2, DILATION] - geometry[2, BEFORE]
-                                    _take_row(out, to, row, first, geometry[2, STRIDE], count, largest)
-                    to += count
+    for plane in range(shape[0] * shape[1]):
+        for d in range(geometry[0, OUT]):
+            for h in range(geometry[1, OUT]):
+                for i in range(count):
+                    _write(out, to + i, start)
+                for kd in range(geometry[0, KERNEL]):
+                    at_d = d * geometry[0, STRIDE] + kd * geometry[0, DILATION] - geometry[0, BEFORE]
+                    for kh in range(geometry[1, KERNEL]):
+                        at_h = h * geometry[1, STRIDE] + kh * geometry[1, DILATION] - geometry[1, BEFORE]
+                        if 0 <= at_d < shape[2] and 0 <= at_h < shape[3]:
+                            row = ((plane * shape[2] + at_d) * shape[3] + at_h) * shape[4]
+                            for k in range(taps):
+                                _take_row(out, to, x, row + firsts[k], step, ranges[k, 0], ranges[k, 1], largest)
+                to += count
 
 
 @compiled
@@ -242,14 +241,14 @@ def _maximum(public: Any, n: int) -> None:
     @overload(public)
     def typed(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False):
         windows = _windows(x, kernel_size, stride, padding, dilation, ceil_mode, n)
-        five, shaped = given.five_axes(x.ndim, n), given.shaped(x.ndim, n)
+        shape_of, shaped, flat = given.sizes(x.ndim, n), given.shaped(x.ndim, n), given.flat
 
         def implementation(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False):
-            image = five(x)
-            geometry = windows(image.shape[2:], kernel_size, stride, padding, dilation, ceil_mode)
-            shape = (image.shape[0], image.shape[1], geometry[0, OUT], geometry[1, OUT], geometry[2, OUT])
+            size = shape_of(x)
+            geometry = windows(size[2:], kernel_size, stride, padding, dilation, ceil_mode)
+            shape = (size[0], size[1], geometry[0, OUT], geometry[1, OUT], geometry[2, OUT])
             y = np.empty(shape[0] * shape[1] * shape[2] * shape[3] * shape[4], x.dtype)
-            pool(image, geometry, y, True)
+            pool(flat(x), size, geometry, y, True)
             return shaped(y, shape)
 
         return implementation
@@ -263,7 +262,7 @@ def _average(public: Any, n: int) -> None:
     ):  # fmt: skip
         windows = _windows(x, kernel_size, stride, padding, dilation, ceil_mode, n)
         given.boolean("count_include_pad", count_include_pad)
-        five, shaped = given.five_axes(x.ndim, n), given.shaped(x.ndim, n)
+        shape_of, shaped, flat = given.sizes(x.ndim, n), given.shaped(x.ndim, n), given.flat
         if given.is_none(divisor_override):
             divisor = compiled(lambda value: 0)
         else:
@@ -274,12 +273,12 @@ def _average(public: Any, n: int) -> None:
             x, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None,
             dilation=1,
         ):  # fmt: skip
-            image = five(x)
-            geometry = windows(image.shape[2:], kernel_size, stride, padding, dilation, ceil_mode)
+            size = shape_of(x)
+            geometry = windows(size[2:], kernel_size, stride, padding, dilation, ceil_mode)
             over = divisor(divisor_override)
-            shape = (image.shape[0], image.shape[1], geometry[0, OUT], geometry[1, OUT], geometry[2, OUT])
+            shape = (size[0], size[1], geometry[0, OUT], geometry[1, OUT], geometry[2, OUT])
             y = np.empty(shape[0] * shape[1] * shape[2] * shape[3] * shape[4], x.dtype)
-            pool(image, geometry, y, False)
+            pool(flat(x), size, geometry, y, False)
             divide(geometry, shape[0] * shape[1], count_include_pad, over, y)
             return shaped(y, shape)
 

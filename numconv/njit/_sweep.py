@@ -71,29 +71,31 @@ def tile_of(rows, array):
 
 
 @compiled
-def pack(weight, group, channels, rows, high, transposed, plans, packed):
+def pack(weight, group, channels, rows, high, geometry, plans, packed):
     """packed[tile, channel, tap, row of the tile], zeros past the last row."""
     _apart()
-    at = 0
-    first = group * channels if transposed else group * rows
-    for r0 in range(0, rows, high):
-        for c in range(channels):
-            for td in range(plans[0, TAPS, 0]):
-                d = plans[0, PLACE, td]
-                for th in range(plans[1, TAPS, 0]):
-                    h = plans[1, PLACE, th]
-                    for tw in range(plans[2, TAPS, 0]):
-                        w = plans[2, PLACE, tw]
-                        for r in range(high):
-                            value = packed.dtype.type(0)
-                            if r0 + r < rows:
-                                value = (
-                                    weight[first + c, r0 + r, d, h, w]
-                                    if transposed
-                                    else weight[first + r0 + r, c, d, h, w]
-                                )
-                            _write(packed, at, value)
-                            at += 1
+    kernel_h, kernel_w = geometry[1, KERNEL], geometry[2, KERNEL]
+    taps = geometry[0, KERNEL] * kernel_h * kernel_w
+    terms = channels * plans[0, TAPS, 0] * plans[1, TAPS, 0] * plans[2, TAPS, 0]
+    for r in range(-(-rows // high) * high):
+        tile, row = divmod(r, high)
+        to = tile * terms * high + row
+        if r >= rows:
+            for k in range(terms):
+                _write(packed, to + k * high, packed.dtype.type(0))
+        elif geometry[0, TRANSPOSED] == 0:  # all taps, in the order in which they lie
+            first = (group * rows + r) * terms
+            for k in range(terms):
+                _write(packed, to + k * high, _read(weight, first + k))
+        else:
+            for c in range(channels):
+                first = ((group * channels + c) * rows + r) * taps
+                for td in range(plans[0, TAPS, 0]):
+                    for th in range(plans[1, TAPS, 0]):
+                        line = first + (plans[0, PLACE, td] * kernel_h + plans[1, PLACE, th]) * kernel_w
+                        for tw in range(plans[2, TAPS, 0]):
+                            _write(packed, to, _read(weight, line + plans[2, PLACE, tw]))
+                            to += high
 
 
 @compiled
@@ -116,32 +118,35 @@ def list_places(plans, strides, extents, places, channels):
 
 
 @compiled
-def copy_row(target, to, row, first, step, count):
-    """target[to + i] = row[first + i step], and 0 where that lies outside the row."""
-    size = row.shape[0]
+def inside(first, step, count, size):
+    """(low, past): for low <= i < past <= count, 0 <= first + i step < size."""
     low = min(max(-(first // step), 0), count)
-    past = min(max((size - first + step - 1) // step, low), count)
+    return low, min(max((size - first + step - 1) // step, low), count)
+
+
+@compiled
+def copy_row(target, to, source, row, size, first, step, count):
+    """target[to + i] = source[row + first + i step], and 0 where that lies outside the row."""
+    low, past = inside(first, step, count, size)
     for i in range(low):
         _write(target, to + i, target.dtype.type(0))
+    at = row + first
     if step == 1:
-        part = row[first + low : first + past]
-        for i in range(past - low):
-            _write(target, to + low + i, part[i])
+        for i in range(low, past):
+            _write(target, to + i, _read(source, at + i))
     elif step == 2:
-        part = row[first + 2 * low :]
-        for i in range(past - low):
-            _write(target, to + low + i, part[2 * i])
+        for i in range(low, past):
+            _write(target, to + i, _read(source, at + 2 * i))
     else:
-        part = row[first + step * low :]
-        for i in range(past - low):
-            _write(target, to + low + i, part[step * i])
+        for i in range(low, past):
+            _write(target, to + i, _read(source, at + step * i))
     for i in range(past, count):
         _write(target, to + i, target.dtype.type(0))
 
 
 @compiled
-def spread(image, first, channels, strides, begins, extents, used, target):
-    """Copy a group's channels with zeros around them, the phases of the strides apart."""
+def spread(x, shape, plane, channels, strides, begins, extents, used, target):
+    """Copy channels, from number `plane` of all images' on, with zeros around them, the strides' phases apart."""
     _apart()
     at = 0
     for c in range(channels):
@@ -150,16 +155,13 @@ def spread(image, first, channels, strides, begins, extents, used, target):
                 for pw in range(strides[2]):
                     needed = used[0, pd] and used[1, ph] and used[2, pw]
                     for d in range(extents[0]):
-                        source_d = begins[0] + pd + d * strides[0]
+                        in_d = begins[0] + pd + d * strides[0]
                         for h in range(extents[1]):
-                            source_h = begins[1] + ph + h * strides[1]
-                            inside = 0 <= source_d < image.shape[1] and 0 <= source_h < image.shape[2]
-                            if needed and inside:
-                                row = image[first + c, source_d, source_h]
-                                copy_row(target, at, row, begins[2] + pw, strides[2], extents[2])
-                            elif needed:
-                                for i in range(extents[2]):
-                                    _write(target, at + i, target.dtype.type(0))
+                            in_h = begins[1] + ph + h * strides[1]
+                            row = (((plane + c) * shape[2] + in_d) * shape[3] + in_h) * shape[4]
+                            size = shape[4] if 0 <= in_d < shape[2] and 0 <= in_h < shape[3] else 0
+                            if needed:
+                                copy_row(target, at, x, row, size, begins[2] + pw, strides[2], extents[2])
                             at += extents[2]
 
 
@@ -234,13 +236,13 @@ def lay_out(geometry, residues, plans, counts, begins, extents):
 
 
 @compiled
-def convolve(x, whole, weight, bias, results, out, geometry, groups):
-    """Fill `out`, flat, with a convolution of x, (n, c, d, h, w). `whole` is x flat, empty where it is not contiguous.
+def convolve(x, shape, weight, bias, results, out, geometry, groups):
+    """Fill `out` with a convolution of x, of shape (n, c, d, h, w); all arrays are flat.
 
     `geometry` has a row an axis; `bias` a number for each of the `results` channels, or none at all.
     """
     _apart()
-    n, channels, transposed = x.shape[0], x.shape[1] // groups, geometry[0, TRANSPOSED] == 1
+    n, channels, transposed = shape[0], shape[1] // groups, geometry[0, TRANSPOSED] == 1
     rows = results // groups
     high, width = tile_of(rows, out)
     tiles = -(-rows // high)
@@ -249,6 +251,7 @@ def convolve(x, whole, weight, bias, results, out, geometry, groups):
     counts, begins, extents = np.zeros(3, np.int64), np.zeros(3, np.int64), np.zeros(3, np.int64)
     residues = (geometry[0, STRIDE], geometry[1, STRIDE], geometry[2, STRIDE]) if transposed else (1, 1, 1)
     strides = (1, 1, 1) if transposed else (geometry[0, STRIDE], geometry[1, STRIDE], geometry[2, STRIDE])
+    sizes = (geometry[0, SIZE], geometry[1, SIZE], geometry[2, SIZE])
     plane_out = geometry[0, OUT] * geometry[1, OUT] * geometry[2, OUT]
     step_h, step_w = residues[1] * geometry[2, OUT], residues[2]
     sums = np.empty(BLOCK * tiles * high * width, out.dtype)
@@ -262,12 +265,12 @@ def convolve(x, whole, weight, bias, results, out, geometry, groups):
                 terms = channels * taps
                 plain = strides == (1, 1, 1) and taps > 0
                 for axis in range(3):
-                    plain = plain and begins[axis] == 0 and extents[axis] <= x.shape[2 + axis]
+                    plain = plain and begins[axis] == 0 and extents[axis] <= sizes[axis]
                 if plain:
                     for axis in range(3):
-                        extents[axis] = x.shape[2 + axis]
+                        extents[axis] = sizes[axis]
                 total = (counts[1] - 1) * extents[2] + counts[2]
-                in_place = plain and whole.shape[0] > 0 and total >= width
+                in_place = plain and total >= width
                 volume = extents[0] * extents[1] * extents[2]
                 size = 0 if in_place else channels * strides[0] * strides[1] * strides[2] * volume + width
                 copy, packed = np.empty(size, out.dtype), np.empty(tiles * terms * high, out.dtype)
@@ -281,12 +284,13 @@ def convolve(x, whole, weight, bias, results, out, geometry, groups):
                         used[axis, plans[axis, PHASE, k]] = True
                 pieces = -(-total // width)
                 for g in range(groups):
-                    pack(weight, g, channels, rows, high, transposed, plans, packed)
+                    pack(weight, g, channels, rows, high, geometry, plans, packed)
                     for image in range(n):
-                        source, base = whole, (image * x.shape[1] + g * channels) * volume
+                        plane = image * shape[1] + g * channels
+                        source, base = x, plane * volume
                         if not in_place:
                             source, base = copy, 0
-                            spread(x[image], g * channels, channels, strides, begins, extents, used, copy)
+                            spread(x, shape, plane, channels, strides, begins, extents, used, copy)
                         for d in range(counts[0]):
                             start = base + d * extents[1] * extents[2]
                             to = ((image * results + g * rows) * geometry[0, OUT] + d * residues[0] + rd) * geometry[
