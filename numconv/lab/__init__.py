@@ -7,6 +7,7 @@ from numconv.lab.checking import check as check
 from numconv.lab.inspection import inspect as inspect
 from numconv.lab.layers import problems as problems
 from numconv.lab.racing import race as race
+from numconv.lab.starter import new as new
 from numconv.lab.sweeping import sweep as sweep
 from numconv.lab.user_kernel import UserKernel as UserKernel
 from numconv.lab.user_kernel import kernel as kernel

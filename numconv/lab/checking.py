@@ -22,6 +22,7 @@ from numconv.lab.examining import Failure, examine
 from numconv.lab.user_kernel import UserKernel
 from numconv.problem import integer
 
+INSIDE = "NUMCONV_LAB_CHECK"  # set in the process of a check
 QUIET = 2.0  # seconds before there is a line of progress on a terminal
 MODES = {
     "python": "as plain Python on recording arrays",
@@ -133,8 +134,8 @@ def _shown(expected: np.ndarray, got: np.ndarray, bad: np.ndarray) -> Iterator[s
         yield f"  {' '.join(t.rjust(width) for t in wanted).ljust(side + 2)}   {' '.join(t.rjust(width) for t in had)}"
 
 
-def _number(value: Any) -> str:
-    return f"{value:.4g}" if np.asarray(value).dtype.kind in "fc" else str(value)
+def _number(value: Any, digits: int) -> str:
+    return f"{value:.{digits}g}" if np.asarray(value).dtype.kind in "fc" else str(value)
 
 
 def check(
@@ -169,6 +170,8 @@ def check(
     ------
     TypeError
         If `kernel` is none. A wrong kernel raises nothing.
+    RuntimeError
+        If the process of a check imports a file that begins one: put it below ``if __name__ == "__main__"``.
     OSError
         Where processes cannot be forked, on Windows.
     """
@@ -177,6 +180,8 @@ def check(
     integer("random", random, 0)
     if not timeout > 0:
         raise ValueError(f"timeout must be above 0, got {timeout!r}")
+    if INSIDE in os.environ:
+        raise RuntimeError("a check was begun as a check imported this file: put it below if __name__ == '__main__'")
     if not hasattr(os, "fork"):
         raise OSError("a check needs os.fork, which Windows has not")
     options = {"random": random, "seed": integer("seed", seed), "timeout": float(timeout)}
@@ -227,6 +232,7 @@ def _process(spec: dict[str, Any], folder: str, device: str) -> Iterator[IO[byte
     read, write = os.pipe()
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
+        INSIDE: "1",
         "NUMBA_CACHE_DIR": folder,
         "NUMBA_THREADING_LAYER": "workqueue",  # the one whose threads a fork may start anew
         "NUMBA_NUM_THREADS": os.environ.get("NUMBA_NUM_THREADS", "4"),

@@ -11,7 +11,6 @@ import os
 import pickle
 import select
 import signal
-import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
@@ -31,7 +30,7 @@ from numconv.ops.handing import Handed
 
 WORK = {"python": 3_000, "simulated": 3_000}  # elements that plain Python looks at in 10 to 20 ms
 SECONDS = {"python": 12.0, "simulated": 12.0}  # for all questions; compiled kernels take what they need
-SHRINKING = 12.0
+SHRINKING = 8.0
 SILENCE = 120.0  # seconds without any processor time after which a kernel hangs
 
 
@@ -356,7 +355,7 @@ class Examination:
         return failure
 
     def _ask(self, mode: str, taken: list[Question]) -> Failure | None:
-        batch, start = Batch(self.kernel, mode, self.options["timeout"]), time.process_time() + _of_children()
+        batch, start = Batch(self.kernel, mode, self.options["timeout"]), _processor_time()
         asked = [q for q in taken if q.work <= WORK.get(mode, math.inf)]
         self.asked[mode] = 0
         answers = batch.answers(asked or taken[:1])
@@ -365,7 +364,7 @@ class Examination:
             self.say(mode, self.asked[mode], len(asked))
             if failure is not None:
                 return failure
-            if time.process_time() + _of_children() - start > SECONDS.get(mode, math.inf):
+            if _processor_time() - start > SECONDS.get(mode, math.inf):
                 break
         answers.close()  # type: ignore[attr-defined]
         return None
@@ -375,9 +374,10 @@ class Examination:
         batch = Batch(self.kernel, mode, min(self.options["timeout"], 1.0))
         if failure.question is None or failure.kind == "does not compile":
             return failure
-        end, best = time.monotonic() + (4.0 if failure.kind == "does not end" else SHRINKING), failure
+        seconds = 4.0 if failure.kind == "does not end" else SHRINKING
+        end, best = _processor_time() + seconds, failure
         improved = True
-        while improved and time.monotonic() < end:
+        while improved and _processor_time() < end:
             improved = False
             for candidate in smaller(best.question):  # type: ignore[arg-type]
                 self.say("looking for the smallest problem")
@@ -389,14 +389,14 @@ class Examination:
                 if found is not None and found.kind == failure.kind:
                     best, improved = found, True
                     break
-                if time.monotonic() > end:
+                if _processor_time() > end:
                     break
         return best
 
 
-def _of_children() -> float:
-    times = os.times()
-    return times.children_user + times.children_system
+def _processor_time() -> float:
+    """Seconds that this process and its forks have computed: others on the machine do not count."""
+    return sum(os.times()[:4])
 
 
 def _compiled(spec: dict[str, Any]) -> dict[str, Any]:
@@ -413,6 +413,7 @@ def _compiled(spec: dict[str, Any]) -> dict[str, Any]:
 def examine(spec: dict[str, Any], say: Callable[..., None]) -> dict[str, Any]:
     """All that a check finds out about a kernel that `checking` has described."""
     kernel = Examined(**_compiled(spec))
+    kernel.name += " examined"  # the user's file may be imported here, and register its own
     add(kernel.operation, kernel, False, kernel.device)
     examination = Examination(kernel, spec["options"], say)
     failures = examination.run()

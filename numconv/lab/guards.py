@@ -77,7 +77,7 @@ class Fence:
         for name, before, after in self.around:
             if not (before == CANARY).all():
                 at = before.size - int(np.flatnonzero(before != CANARY)[-1])
-                raise Trespass(f"bytes beside {name} were changed: {at} bytes before its first one")
+                raise Trespass(f"bytes beside {name} were changed, such as the one {at} before its first")
             if not (after == CANARY).all():
                 at = int(np.flatnonzero(after != CANARY)[0]) + 1
-                raise Trespass(f"bytes beside {name} were changed: {at} bytes after its last one")
+                raise Trespass(f"bytes beside {name} were changed, such as the one {at} after its last")

@@ -50,52 +50,73 @@ def _larger(a, b):
 
 
 @compiled
-def _take_row(out, to, x, at, step, low, past, largest):
-    """Take x[at + i step] into out[to + i], for low <= i < past."""
-    if largest and step == 1:
-        for i in range(low, past):
-            _write(out, to + i, _larger(_read(out, to + i), _read(x, at + i)))
-    elif largest and step == 2:
-        for i in range(low, past):
-            _write(out, to + i, _larger(_read(out, to + i), _read(x, at + 2 * i)))
-    elif largest:
-        for i in range(low, past):
-            _write(out, to + i, _larger(_read(out, to + i), _read(x, at + step * i)))
-    elif step == 1:
-        for i in range(low, past):
-            _write(out, to + i, _read(out, to + i) + _read(x, at + i))
-    elif step == 2:
-        for i in range(low, past):
-            _write(out, to + i, _read(out, to + i) + _read(x, at + 2 * i))
+def _take(target, to, source, at, count, largest):
+    """Take source[at + i] into target[to + i]: a maximum, or a sum."""
+    if largest:
+        for i in range(count):
+            _write(target, to + i, _larger(_read(target, to + i), _read(source, at + i)))
     else:
-        for i in range(low, past):
-            _write(out, to + i, _read(out, to + i) + _read(x, at + step * i))
+        for i in range(count):
+            _write(target, to + i, _read(target, to + i) + _read(source, at + i))
+
+
+@compiled
+def _fill(target, to, count, value):
+    for i in range(count):
+        _write(target, to + i, value)
+
+
+@compiled
+def _part(line, size, step, room, parts):
+    """parts[phase room + i] = line[phase + i step]."""
+    if step == 2:
+        for i in range(size // 2):
+            even, odd = _read(line, 2 * i), _read(line, 2 * i + 1)
+            _write(parts, i, even)
+            _write(parts, room + i, odd)
+        if size % 2:
+            _write(parts, size // 2, _read(line, size - 1))
+        return
+    for phase in range(step):
+        for i in range((size - phase + step - 1) // step):
+            _write(parts, phase * room + i, _read(line, phase + i * step))
 
 
 @compiled
 def pool(x, shape, geometry, out, largest):
-    """Maxima, or sums, of the windows of x, of shape (n, c, d, h, w); both arrays are flat."""
+    """Maxima, or sums, of the windows of x, of shape (n, c, d, h, w); both arrays are flat.
+
+    Of each row of the result the windows' rows are taken together first, place by place, and then their columns, of
+    which those that a stride sets apart have been brought together.
+    """
     _apart()
     start = out.dtype.type(-np.inf if largest else 0.0)
-    count, step, taps = geometry[2, OUT], geometry[2, STRIDE], geometry[2, KERNEL]
-    firsts, ranges = np.empty(taps, np.int64), np.empty((taps, 2), np.int64)
-    for k in range(taps):
-        firsts[k] = k * geometry[2, DILATION] - geometry[2, BEFORE]
-        ranges[k, 0], ranges[k, 1] = inside(firsts[k], step, count, shape[4])
+    count, step, taps, size = geometry[2, OUT], geometry[2, STRIDE], geometry[2, KERNEL], shape[4]
+    room = size // step + 1
+    line, parts = np.empty(size, x.dtype), np.empty(0 if step == 1 else step * room, x.dtype)
     to = 0
     for plane in range(shape[0] * shape[1]):
         for d in range(geometry[0, OUT]):
             for h in range(geometry[1, OUT]):
-                for i in range(count):
-                    _write(out, to + i, start)
+                _fill(line, 0, size, start)
                 for kd in range(geometry[0, KERNEL]):
                     at_d = d * geometry[0, STRIDE] + kd * geometry[0, DILATION] - geometry[0, BEFORE]
                     for kh in range(geometry[1, KERNEL]):
                         at_h = h * geometry[1, STRIDE] + kh * geometry[1, DILATION] - geometry[1, BEFORE]
                         if 0 <= at_d < shape[2] and 0 <= at_h < shape[3]:
-                            row = ((plane * shape[2] + at_d) * shape[3] + at_h) * shape[4]
-                            for k in range(taps):
-                                _take_row(out, to, x, row + firsts[k], step, ranges[k, 0], ranges[k, 1], largest)
+                            row = ((plane * shape[2] + at_d) * shape[3] + at_h) * size
+                            _take(line, 0, x, row, size, largest)
+                _fill(out, to, count, start)
+                if step != 1:
+                    _part(line, size, step, room, parts)
+                for k in range(taps):
+                    first = k * geometry[2, DILATION] - geometry[2, BEFORE]
+                    low, past = inside(first, step, count, size)
+                    if step == 1:
+                        _take(out, to + low, line, first + low, past - low, largest)
+                    else:
+                        turn, phase = divmod(first, step)
+                        _take(out, to + low, parts, phase * room + turn + low, past - low, largest)
                 to += count
 
 
@@ -116,18 +137,20 @@ def _count_taps(geometry, axis, with_padding):
 def divide(geometry, images, with_padding, divisor, out):
     """Divide sums by the taps of their windows, or by the divisor where it is not 0."""
     _apart()
-    over_d, over_h, over_w = (
-        _count_taps(geometry, 0, with_padding), _count_taps(geometry, 1, with_padding),
-        _count_taps(geometry, 2, with_padding),
-    )  # fmt: skip
+    over_d, over_h = _count_taps(geometry, 0, with_padding), _count_taps(geometry, 1, with_padding)
+    over_w = _count_taps(geometry, 2, with_padding)
+    columns = np.empty(over_w.shape[0], out.dtype)
+    for w in range(over_w.shape[0]):
+        columns[w] = over_w[w]
     at = 0
     for _ in range(images):
         for d in range(over_d.shape[0]):
             for h in range(over_h.shape[0]):
-                for w in range(over_w.shape[0]):
-                    taps = divisor if divisor != 0 else max(over_d[d] * over_h[h] * over_w[w], 1)
-                    _write(out, at, _read(out, at) / out.dtype.type(taps))
-                    at += 1
+                rows, over = out.dtype.type(over_d[d] * over_h[h]), out.dtype.type(divisor)
+                for w in range(columns.shape[0]):
+                    taps = max(rows * columns[w], out.dtype.type(1)) if divisor == 0 else over
+                    _write(out, at + w, _read(out, at + w) / taps)
+                at += columns.shape[0]
 
 
 def _windows(x: Any, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: Any, n: int) -> Any:
