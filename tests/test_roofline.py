@@ -105,6 +105,7 @@ def test_the_command_prints_draws_and_keeps(small, capsys, dtype):
     assert math.isclose(layer["all"]["floor"], least)
     row = next(line.split() for line in shown.splitlines() if line.startswith("tiny/short_series"))
     assert row[1] == layer["algorithm"]
+    assert max(len(line) for line in shown.splitlines() if "picture" not in line) <= 100 and "\x1b" not in shown
     assert row[8] == f"{least / layer['all']['seconds']:.0%}"
     assert (small / "roofline.png").read_bytes().startswith(b"\x89PNG")
     assert measured.ceilings() is not None

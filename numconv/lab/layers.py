@@ -144,7 +144,7 @@ def problems(model: Any, input_shape: Sequence[int], *, dtype: Any = np.float32)
     --------
     >>> from numconv import lab
     >>> [layer.name for layer in lab.problems("lenet5", (1, 1, 32, 32))]
-    ['c1', 's2', 'c3', 's4', 'c5']
+    ['features.0', 'features.2', 'features.3', 'features.5']
     """
     from numconv import models, nn
     from numconv.autograd import Tensor, no_grad

@@ -42,6 +42,7 @@ def test_figures_of_layers(bench):
     status, text, found = bench()
     assert status == 0
     conv, pool = found["layers"]
+    assert max(map(len, text.splitlines())) <= 100
     assert (conv["family"], conv["shape"], pool["family"]) == ("resnet50", "tiny_3x3", "pooling")
     # 2 images, 30 positions, 8 results of 36 products each, in a millisecond
     assert conv["flops"] == pytest.approx(2 * 2 * 30 * 8 * 36 / 1e-3)

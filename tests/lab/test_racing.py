@@ -305,7 +305,8 @@ def test_the_problems_of_a_model():
     assert found[1].problem == ConvProblem.make("conv2d", (1, 4, 8, 8), (4, 4, 3, 3), padding=1, bias_shape=(4,))
     race = raced("direct", found)
     assert [heat.name for heat in race.heats] == ["0", "2", "3", "4"] and not race.wrong
-    assert [layer.name for layer in lab.problems("lenet5", (1, 1, 32, 32))] == ["c1", "s2", "c3", "s4", "c5"]
+    names = [layer.name for layer in lab.problems("lenet5", (1, 1, 32, 32))]
+    assert names == ["features.0", "features.2", "features.3", "features.5"]
 
 
 @pytest.mark.parametrize(
