@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import functools
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -41,7 +42,6 @@ def size(dtype: Any = "float32") -> tuple[int, int]:
     return simd.tile_rows(), 2
 
 
-@functools.cache
 def tile(rows: int, vectors: int, dtype: str = "float32") -> Callable[..., None]:
     """The register tile, a small matrix product, to be called in a compiled kernel.
 
@@ -78,11 +78,15 @@ def tile(rows: int, vectors: int, dtype: str = "float32") -> Callable[..., None]
             f"rows * vectors + vectors + 1 must be at most the {registers} registers of this processor, "
             f"got rows={rows}, vectors={vectors}"
         )
+    return _tile(rows, vectors, dtype)
 
+
+@functools.cache
+def _tile(rows: int, vectors: int, dtype: str) -> Callable[..., None]:
     def multiply(a, a_at, a_row, b, b_at, b_row, c, c_at, c_row, depth, some, columns, add):
         for r in range(some):
             for j in range(columns):
-                total = c[c_at + r * c_row + j] if add else c[c_at + r * c_row + j] * 0
+                total = c[c_at + r * c_row + j] if add else 0.0
                 for k in range(depth):
                     total += a[a_at + r * a_row + k] * b[b_at + k * b_row + j]
                 c[c_at + r * c_row + j] = total
@@ -108,7 +112,16 @@ def tile(rows: int, vectors: int, dtype: str = "float32") -> Callable[..., None]
     def typed(a, a_at, a_row, b, b_at, b_row, c, c_at, c_row, depth, some, columns, add):
         return emitted
 
+    multiply.__qualname__ = f"tile_{rows}_{vectors}_{dtype}"
     return multiply
+
+
+def __getattr__(name: str) -> Any:
+    """A tile by its name, so that a kernel that calls one can be pickled, as a check does to send it elsewhere."""
+    numbers = re.fullmatch(r"tile_(\d+)_(\d+)_(float32|float64)", name)
+    if numbers is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return tile(int(numbers[1]), int(numbers[2]), numbers[3])
 
 
 def panels(weight: np.ndarray, columns: int | None = None) -> np.ndarray:
