@@ -155,17 +155,18 @@ def integer(name: str, kind: Any) -> None:
 
 @functools.cache
 def sizes(ndim: int, n: int) -> Any:
-    """A compiled function that gives the shape of an array of so many axes as (n, c, d, h, w)."""
+    """A compiled function that gives the shape of an array of so many axes as (n, c, d, h, w), all of one type."""
+    one = np.int64(1)
     if ndim == n + 1 and n == 1:
-        return compiled(lambda x: (1, x.shape[0], 1, 1, x.shape[1]))
+        return compiled(lambda x: (one, x.shape[0], one, one, x.shape[1]))
     if ndim == n + 1 and n == 2:
-        return compiled(lambda x: (1, x.shape[0], 1, x.shape[1], x.shape[2]))
+        return compiled(lambda x: (one, x.shape[0], one, x.shape[1], x.shape[2]))
     if ndim == n + 1:
-        return compiled(lambda x: (1, x.shape[0], x.shape[1], x.shape[2], x.shape[3]))
+        return compiled(lambda x: (one, x.shape[0], x.shape[1], x.shape[2], x.shape[3]))
     if n == 1:
-        return compiled(lambda x: (x.shape[0], x.shape[1], 1, 1, x.shape[2]))
+        return compiled(lambda x: (x.shape[0], x.shape[1], one, one, x.shape[2]))
     if n == 2:
-        return compiled(lambda x: (x.shape[0], x.shape[1], 1, x.shape[2], x.shape[3]))
+        return compiled(lambda x: (x.shape[0], x.shape[1], one, x.shape[2], x.shape[3]))
     return compiled(lambda x: x.shape)
 
 
