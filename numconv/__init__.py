@@ -3,6 +3,9 @@
 Importing it loads NumPy and nothing else; the first call of a kernel loads Numba.
 """
 
+import importlib
+from typing import Any
+
 from numconv import cuda, kernels
 from numconv.algorithm import (
     Algorithm,
@@ -209,6 +212,14 @@ from numconv.tracing import (
 )
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """`njit` loads Numba, and so is loaded when it is asked for."""
+    if name == "njit":
+        return importlib.import_module("numconv.njit")
+    raise AttributeError(f"module 'numconv' has no attribute {name!r}")
+
 
 __all__ = [
     "Algorithm",
