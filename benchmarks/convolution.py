@@ -1,29 +1,31 @@
-"""The functional call and the plan on shapes of known networks, in both layouts."""
+"""Convolutions: the functional call, the plan, each algorithm, both gradients, and threads."""
 
 import numpy as np
 
 import numconv as nc
 from numconv.lab.shapes import FAMILIES, RESNET50
 
+from .common import LAYOUTS, image, operation, weight_of
+
 SHAPES = {f"resnet50/{s.name}": s for s in RESNET50}
 SHAPES |= {f"{family}/{s.name}": s for family, members in FAMILIES.items() for s in members}
-LAYOUTS = ["channels_first", "channels_last"]
+# Layers that differ in what suits them: wide and deep, pointwise, few channels in, depthwise, a picture.
+DIFFERENT = [
+    "resnet50/stage1_3x3",
+    "resnet50/stage3_expand",
+    "resnet50/stem_7x7",
+    "depthwise/mobilenet_v2_first",
+    "one_channel/picture_7x7",
+]
+ALGORITHMS = [name for name in nc.algorithms("conv2d") if name != "direct"]
 # Channels and size of the 3x3 layers of ResNet-50, and of two of VGG-16.
 THREES = {f"{channels}ch_{size}": (channels, size) for channels, size in ((64, 56), (128, 28), (256, 14), (512, 7))}
 THREES |= {"64ch_224": (64, 224), "256ch_56": (256, 56)}
 
 
-def operation(shape):
-    return f"conv{'_transpose' if shape.transposed else ''}{len(shape.kernel)}d"
-
-
-def image(size, layout, seed=0):
-    """Standard normal numbers; the size is channels first."""
-    array = np.random.default_rng(seed).standard_normal(size, dtype=np.float32)
-    return array if layout == "channels_first" else np.ascontiguousarray(np.moveaxis(array, 1, -1))
-
-
 class Convolution:
+    """Every shape of `numconv bench`."""
+
     params = (list(SHAPES), LAYOUTS)
     param_names = ("shape", "layout")
 
@@ -31,8 +33,7 @@ class Convolution:
         shape = SHAPES[name]
         self.function = getattr(nc, operation(shape))
         self.options = shape.options | {"data_format": layout}
-        self.x = image(shape.x, layout)
-        self.weight = np.random.default_rng(1).standard_normal(shape.weight, dtype=np.float32)
+        self.x, self.weight = image(shape.x, layout), weight_of(shape)
         self.plan = nc.plan(operation(shape), self.x.shape, self.weight, **self.options)
         self.out = self.plan(self.x)
         call = self.function(self.x, self.weight, **self.options)
@@ -42,6 +43,28 @@ class Convolution:
         self.function(self.x, self.weight, **self.options)
 
     def time_plan(self, name, layout):
+        self.plan(self.x, out=self.out)
+
+
+class Algorithms:
+    """Each algorithm where it does not reject the layer, with packed weights."""
+
+    params = (ALGORITHMS, DIFFERENT, ["float32", "float64"], LAYOUTS)
+    param_names = ("algorithm", "shape", "dtype", "layout")
+
+    def setup(self, algorithm, name, dtype, layout):
+        shape = SHAPES[name]
+        options = shape.options | {"data_format": layout}
+        self.x, weight = image(shape.x, layout).astype(dtype), weight_of(shape).astype(dtype)
+        try:
+            self.plan = nc.plan("conv2d", self.x.shape, weight, algorithm=algorithm, **options)
+        except ValueError as rejected:
+            raise NotImplementedError(str(rejected)) from None
+        self.out = self.plan(self.x)
+        auto = nc.conv2d(self.x, weight, **options)
+        np.testing.assert_allclose(self.out, auto, rtol=0, atol=1e-5 * np.abs(auto).max())
+
+    def time_plan(self, algorithm, name, dtype, layout):
         self.plan(self.x, out=self.out)
 
 
@@ -94,9 +117,8 @@ class Threads:
         shape = SHAPES[name]
         nc.set_num_threads(threads)
         self.x = image(shape.x, "channels_last")
-        weight = np.random.default_rng(1).standard_normal(shape.weight, dtype=np.float32)
         options = shape.options | {"data_format": "channels_last"}
-        self.plan = nc.plan(operation(shape), self.x.shape, weight, **options)
+        self.plan = nc.plan(operation(shape), self.x.shape, weight_of(shape), **options)
         self.out = self.plan(self.x)
 
     def time_plan(self, name, threads):

@@ -5,6 +5,8 @@ import numpy as np
 import numconv as nc
 from numconv.lab.shapes import FAMILIES
 
+from .common import image, operation, weight_of
+
 SHAPES = {shape.name: shape for shape in FAMILIES["tiny"]}
 
 
@@ -14,11 +16,10 @@ class Latency:
 
     def setup(self, name):
         shape = SHAPES[name]
-        operation = f"conv{len(shape.kernel)}d"
-        self.function, self.options = getattr(nc, operation), shape.options
-        self.x = np.random.default_rng(0).standard_normal(shape.x, dtype=np.float32)
-        self.weight = np.random.default_rng(1).standard_normal(shape.weight, dtype=np.float32)
-        self.plan = nc.plan(operation, shape.x, self.weight, **shape.options)
+        self.operation, self.options = operation(shape), shape.options
+        self.function = getattr(nc, self.operation)
+        self.x, self.weight = image(shape.x), weight_of(shape)
+        self.plan = nc.plan(self.operation, shape.x, self.weight, **shape.options)
         self.out = self.function(self.x, self.weight, **shape.options)
         np.testing.assert_allclose(self.plan(self.x), self.out, rtol=0, atol=1e-5 * np.abs(self.out).max())
 
@@ -32,4 +33,4 @@ class Latency:
         self.plan(self.x, out=self.out)
 
     def time_prepare(self, name):
-        nc.plan("conv1d" if self.x.ndim == 3 else "conv2d", self.x.shape, self.weight, **self.options)
+        nc.plan(self.operation, self.x.shape, self.weight, **self.options)

@@ -1,16 +1,35 @@
-"""Most memory of a process, its arrays included: 64 channels of 512x512 in and out are 128 MiB."""
+"""Memory: workspace that algorithms ask for, packed weights, and the most that a process has, its arrays included.
+
+64 channels of 512x512 in and out are 128 MiB.
+"""
 
 import numpy as np
 
 import numconv as nc
+from numconv.lab.shapes import FAMILIES, RESNET50
+
+from .common import LAYOUTS, image, operation, weight_of
+
+SHAPES = {s.name: s for s in (*RESNET50[:3], FAMILIES["dense"][2], FAMILIES["one_channel"][2], FAMILIES["3d"][2])}
 
 
 def peakmem_import():
     """What numpy and numconv take by themselves (this file imports both)."""
 
 
+class Workspace:
+    params = (list(SHAPES), LAYOUTS)
+    param_names = ("shape", "layout")
+    unit = "bytes"
+
+    def track_workspace(self, name, layout):
+        shape = SHAPES[name]
+        x = image(shape.x, layout)
+        return nc.plan(operation(shape), x.shape, weight_of(shape), data_format=layout, **shape.options).workspace
+
+
 class Large:
-    params = (["channels_first", "channels_last"],)
+    params = (LAYOUTS,)
     param_names = ("layout",)
 
     def setup(self, layout):

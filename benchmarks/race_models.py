@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from numconv.lab.race import Contender, Crew, race_apart
+from numconv.lab.timing import Contender, Crew, race_apart
 
 MODELS = ("resnet50", "mobilenet_v2", "vgg16")
 BOUNDS = {"zero": np.float32(0), "six": np.float32(6)}

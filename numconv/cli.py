@@ -1,21 +1,24 @@
 """The program ``numconv``: one parser, one module of ``numconv.commands`` for each command.
 
-Bad arguments, missing files and problems that numconv refuses give one line on stderr and exit status 2; a part that
-is not installed, and training that came to NaN, give one line and exit status 1. Nothing here imports numba or an
+What goes wrong gives one line on stderr and an exit status, one of those in `STATUS`. Nothing here imports numba or an
 optional package: each command imports what it needs when it runs.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
+import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
 from typing import NoReturn
 
 from numconv.commands import bench, demo, filter, info, predict, shape, train, warmup
 from numconv.cuda import MissingPart
 from numconv.extras import MissingExtra
+from numconv.terminal import WIDTH, has_colour, painted
 
 COMMANDS = {
     "demo": demo,
@@ -29,6 +32,20 @@ COMMANDS = {
 }
 
 
+STATUS = """\
+exit status:
+  0    done
+  1    the answer is no: a result or a kernel is wrong, training came to NaN
+  2    bad arguments, a missing file, or a problem that numconv refuses
+  3    a part is not installed, or there is no GPU: the message says which
+  130  interrupted
+
+Tables fit 100 columns. Colour and progress are shown on a terminal only, and no colour with
+NO_COLOR=1. Commands that print figures write them as JSON with --json FILE, or print
+JSON alone with --json -.
+"""
+
+
 class OneLineParser(argparse.ArgumentParser):
     """An ArgumentParser whose errors are one line."""
 
@@ -40,7 +57,10 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser of every command."""
     from numconv import __version__
 
-    parser = OneLineParser(prog="numconv", description="Convolution for NumPy arrays, and models made of it.")
+    parser = OneLineParser(
+        prog="numconv", description="Convolution for NumPy arrays, and models made of it.", epilog=STATUS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
     parser.add_argument("--version", action="version", version=f"numconv {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, module in COMMANDS.items():
@@ -49,7 +69,7 @@ def build_parser() -> argparse.ArgumentParser:
             name,
             help=summary.rstrip("."),
             description=summary,
-            epilog=details,
+            epilog=wrapped(details, min(shutil.get_terminal_size().columns, WIDTH) - 2),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         module.add_arguments(child)
@@ -57,13 +77,25 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def wrapped(text: str, width: int) -> str:
+    """Paragraphs filled up to a width; indented lines are left as they are."""
+    lines: list[str] = []
+    for indented, group in itertools.groupby(text.splitlines(), lambda line: not line or line.startswith(" ")):
+        block = list(group)
+        lines += block if indented else textwrap.wrap(" ".join(block), width, break_on_hyphens=False)
+    return "\n".join(lines)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program and return its exit status."""
     options = build_parser().parse_args(arguments)
     try:
-        options.run(options)
+        status = options.run(options)
         sys.stdout.flush()
-    except (MissingExtra, MissingPart, FloatingPointError) as error:
+        return status or 0
+    except (MissingExtra, MissingPart) as error:
+        return fail(options.command, error, 3)
+    except FloatingPointError as error:
         return fail(options.command, error, 1)
     except BrokenPipeError:  # the reader, `head` say, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -79,5 +111,6 @@ def fail(command: str, error: Exception, status: int) -> int:
     text = str(error)
     if isinstance(error, OSError) and error.filename is not None:
         text = f"{error.filename}: {error.strerror}"
-    print(f"numconv {command}: {' '.join(text.split())}", file=sys.stderr)
+    name = f"numconv {command}:"
+    print(painted(name, "red") if has_colour(sys.stderr) else name, " ".join(text.split()), file=sys.stderr)
     return status

@@ -46,7 +46,7 @@ class Call:
     def __init__(
         self, problem: ConvProblem, algorithm: Algorithm, x: np.ndarray, shape: tuple[int, ...], packs: bool
     ) -> None:
-        self.problem, self.shape, self._packs = problem, shape, packs
+        self.problem, self.shape, self.packs = problem, shape, packs
         large = math.prod(shape) * problem.dtype.itemsize >= LARGE
         self.new = partial(empty if large else np.empty, shape, problem.dtype)
         self._batched = x.ndim == problem.ndim + 2
@@ -100,22 +100,26 @@ class Call:
             x = x[None]
         return x if self.problem.direction == "weight" else swept_view(x, self.problem.layout_out)[0]
 
+    def _pack(self, weight: np.ndarray) -> np.ndarray:
+        """The weight as the algorithm reads it."""
+        return self.algorithm.prepare(self.problem, weight) if self.packs else weight
+
     def _whole_run(self, weight: np.ndarray, *operands: Any) -> None:
         """Run the algorithm."""
-        packed = self.algorithm.prepare(self.problem, weight) if self._packs else weight
-        self.algorithm.run(self.problem, packed, *operands)
+        self.algorithm.run(self.problem, self._pack(weight), *operands)
 
     def _first_run(self, weight: np.ndarray, x: Any, bias: Any, residual: Any, out: np.ndarray, memory: Any) -> None:
         """Run the algorithm, and see whether later calls can do with launching its kernels again."""
         workspace = memory[: self._workspace]
         with noting() as launches:
-            packed = self.algorithm.prepare(self.problem, weight) if self._packs else weight
-            packed_by_kernels = bool(launches)
+            packed = self._pack(weight)
+            packing = len(launches)
             self.algorithm.run(self.problem, packed, x, bias, residual, out, workspace)
         again = None
-        if packed_by_kernels or np.may_share_memory(packed, weight):
-            pieces = [workspace, packed] if packed_by_kernels else [workspace]
-            again = replay(launches, (weight, x, bias, None if residual is out else residual, out), pieces)
+        if packing or np.may_share_memory(packed, weight):
+            pieces = [workspace, packed] if packing else [workspace]
+            operands = weight, x, bias, None if residual is out else residual, out
+            again = replay(launches, operands, pieces, packing)
         self._way = again or (self._whole_run, self._workspace)
 
     def launches(self, memory: Callable[[int], np.ndarray], *operands: Any) -> list[Launch] | None:

@@ -587,6 +587,16 @@ class ConvProblem:
         """Whether each group has one input channel."""
         return self.groups == self.ci and self.groups >= 1
 
+    @property
+    def brief(self) -> str:
+        """A few words, such as ``conv2d 3x3/2 1x64x56x56 -> 128x28x28 g2``: kernel, stride, sizes channels first."""
+        first, last = (self.ci, *self.spatial), (self.co, *self.out_spatial)
+        if "transpose" in self.operation:
+            first, last = last, first
+        notes = [f"d{_once(self.dilation)}"] if set(self.dilation) != {1} else []
+        notes += [f"g{self.groups}"] if self.groups > 1 else []
+        return _brief(self, first, last, notes, LAST in (self.layout_in, self.layout_out))
+
     def with_operation(self, operation: str) -> ConvProblem:
         """Another pass of the same convolution, such as `conv2d_weight`; gradients have no epilogue."""
         return replace(self, operation=operation, bias=False, residual=False, activation=None)
@@ -765,6 +775,13 @@ class PoolProblem:
         return len(self.kernel)
 
     @property
+    def brief(self) -> str:
+        """A few words, such as ``max_pool2d 3x3/2 1x64x112x112 -> 64x56x56``: window, stride, sizes channels first."""
+        sizes = (self.channels, *self.spatial), (self.channels, *self.out_spatial)
+        notes = [f"d{_once(self.dilation)}"] if set(self.dilation) != {1} else []
+        return _brief(self, *sizes, notes, self.layout == LAST)
+
+    @property
     def backward(self) -> bool:
         """Whether an array of shape `out_spatial` comes in and one of shape `spatial` goes out."""
         return self.operation.endswith("_input") != self.operation.startswith("max_unpool")
@@ -805,6 +822,23 @@ class PoolProblem:
         """Of input, output and, where there are any, indices, each touched once."""
         arrays = (math.prod(self.input_shape) + math.prod(self.output_shape)) * self.dtype.itemsize
         return arrays + (8 * math.prod(self.output_shape) if self.indices else 0)
+
+
+def _brief(problem: Any, first: Sequence[int], last: Sequence[int], notes: list[str], channels_last: bool) -> str:
+    stride = f"/{_once(problem.stride)}" if set(problem.stride) != {1} else ""
+    notes += [problem.dtype.name] if problem.dtype != np.float32 else []
+    notes += ["last"] if channels_last else []
+    what = f"{problem.operation} {_times(problem.kernel)}{stride} {_times((problem.n, *first))} -> {_times(last)}"
+    return " ".join([what, *notes])
+
+
+def _times(numbers: Sequence[int]) -> str:
+    return "x".join(map(str, numbers))
+
+
+def _once(numbers: Sequence[int]) -> str:
+    """One number where all are alike."""
+    return str(numbers[0]) if len(set(numbers)) == 1 else _times(numbers)
 
 
 def _adaptive_size(output_size: Any, size: tuple[int, ...]) -> tuple[int, ...]:

@@ -4,10 +4,8 @@
 a crash.
 """
 
-import ctypes
 import faulthandler
 import itertools
-import mmap
 import sys
 
 import numpy as np
@@ -16,61 +14,8 @@ from passes import call, cases_of, error, problem_of, question, takes
 import numconv as nc
 from numconv.kernels.cpu import jit
 from numconv.kernels.cpu.tables import TABLES
+from numconv.lab.guards import Fence
 from numconv.plan import pool
-
-PAGE = mmap.PAGESIZE
-_libc = ctypes.CDLL(None, use_errno=True)
-_libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
-CANARY = 0xA5
-
-
-def _close(address: int, size: int) -> None:
-    if _libc.mprotect(address, size, 0) != 0:
-        raise OSError(ctypes.get_errno(), "mprotect")
-
-
-def room(size: int, at_end: bool, align: int = 1) -> tuple[np.ndarray, list[np.ndarray]]:
-    """(`size` bytes of 0xFF (NaN) between two forbidden pages, what is left of their pages, before and after).
-
-    They end at the second forbidden page, or begin after the first; with `align`, at a multiple of it. What is left
-    holds the canary.
-    """
-    pages = max(-(-size // PAGE), 1) * PAGE
-    memory = np.frombuffer(mmap.mmap(-1, pages + 2 * PAGE), np.uint8)
-    start = memory.__array_interface__["data"][0]
-    memory[PAGE : PAGE + pages] = CANARY
-    _close(start, PAGE)
-    _close(start + PAGE + pages, PAGE)
-    first = PAGE + ((pages - size) // align * align if at_end else 0)
-    inside = memory[first : first + size]
-    inside[...] = 0xFF
-    return inside, [memory[PAGE:first], memory[first + size : PAGE + pages]]
-
-
-class Fence:
-    """Places arrays in guarded memory and checks afterwards that what is around them in their pages is as it was."""
-
-    def __init__(self, at_end: bool) -> None:
-        self.at_end = at_end
-        self.around: list[np.ndarray] = []
-
-    def empty(self, shape, dtype, align: int = 1) -> np.ndarray:
-        dtype = np.dtype(dtype)
-        inside, around = room(int(np.prod(shape)) * dtype.itemsize, self.at_end, align)
-        self.around += around
-        return inside.view(dtype).reshape(shape)
-
-    def copy(self, array: np.ndarray) -> np.ndarray:
-        placed = self.empty(array.shape, array.dtype)
-        placed[...] = array
-        return placed
-
-    def aligned(self, count: int, dtype) -> np.ndarray:
-        """In place of `memory.aligned`."""
-        return self.empty((count,), dtype, 64)
-
-    def check(self) -> None:
-        assert all((part == CANARY).all() for part in self.around), "bytes beside a buffer were changed"
 
 
 def fenced(operation: str, algorithm, case, layout: str, at_end: bool) -> None:

@@ -190,21 +190,21 @@ def shifted_sum(x, weight, groups):
 
 
 def guarded(code):
-    """The end of a process that runs `code` with tests/guards.py imported."""
+    """The end of a process that runs `code` with tests/guards.py and what it uses imported."""
     here = Path(__file__).parent
     path = os.pathsep.join(p for p in (str(here), str(here.parent), os.environ.get("PYTHONPATH")) if p)
-    command = [sys.executable, "-c", f"import ctypes, guards\n{code}"]
+    command = [sys.executable, "-c", f"import ctypes, guards\nfrom numconv.lab.guards import Fence, room\n{code}"]
     return subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": path}, check=False)
 
 
 @pytest.mark.parametrize("at_end, offset", [(True, 100), (False, -1)])
 def test_the_guard_bites(at_end, offset):
-    place = f"r = guards.room(100, {at_end})[0]; a = r.__array_interface__['data'][0]"
+    place = f"r = room(100, {at_end})[0]; a = r.__array_interface__['data'][0]"
     assert guarded(f"{place}; ctypes.string_at(a, 100); ctypes.memset(a, 0, 100)").returncode == 0
     assert guarded(f"{place}; ctypes.string_at(a + {offset}, 1)").returncode == -signal.SIGSEGV
-    beside = f"f = guards.Fence({at_end}); r = f.empty((100,), 'u1'); a = r.__array_interface__['data'][0]"
+    beside = f"f = Fence({at_end}); r = f.empty((100,), 'u1'); a = r.__array_interface__['data'][0]"
     done = guarded(f"{beside}; ctypes.memset(a + {100 if not at_end else -1}, 0, 1); f.check()")
-    assert done.returncode == 1 and "beside a buffer" in done.stderr
+    assert done.returncode == 1 and "beside a buffer were changed, such as the one 1 " in done.stderr
 
 
 def test_buffers_are_never_overrun():

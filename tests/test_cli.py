@@ -1,5 +1,6 @@
 """The program: the arithmetic it prints, what its commands do, how it refuses."""
 
+import io
 import json
 import subprocess
 import sys
@@ -10,6 +11,9 @@ import pytest
 import numconv as nc
 from numconv.cli import COMMANDS, main
 from numconv.commands.info import gpu_line
+from numconv.extras import MissingExtra
+from numconv.lab import operands, roofline
+from numconv.terminal import WIDTH, Progress, has_colour, table
 
 
 @pytest.mark.parametrize(
@@ -161,7 +165,7 @@ def test_a_reader_that_goes_away_is_no_error():
 
 def test_without_the_demo_extra_the_demo_says_what_to_install(monkeypatch, capsys, tmp_path):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    assert main(["demo", "--out", str(tmp_path / "out")]) == 1
+    assert main(["demo", "--out", str(tmp_path / "out")]) == 3
     assert capsys.readouterr().err == "numconv demo: matplotlib is missing: pip install numconv[demo]\n"
     assert not (tmp_path / "out").exists()
 
@@ -239,7 +243,8 @@ def test_filter_refuses_a_file_that_is_no_picture(tmp_path, capsys):
 
 def test_info_names_what_numconv_finds(capsys):
     assert main(["info"]) == 0
-    shown = dict(line.split(":", 1) for line in capsys.readouterr().out.splitlines())
+    lines = capsys.readouterr().out.splitlines()
+    shown = dict(line.split(":", 1) for line in lines if not line.startswith(" "))
     assert nc.__version__ in shown["numconv"]
     assert "numba" in shown["libraries"]
     assert "bits" in shown["vectors"]
@@ -257,14 +262,44 @@ def test_a_gpu_in_a_line():
     assert "simulator" in gpu_line({"available": True, "simulated": True})
 
 
-def test_bench_races_and_writes_its_figures(tmp_path, capsys):
-    assert main(["bench", "tiny/digits_3x3", "--quick", "--json", str(tmp_path / "race.json")]) == 0
-    header, row = capsys.readouterr().out.splitlines()
-    assert header.split()[:3] == ["shape", "auto", "plan"]
-    assert row.startswith("tiny/digits_3x3")
-    (record,) = json.loads((tmp_path / "race.json").read_text())
-    assert {"auto", "plan", "direct"} <= set(record["timings"])
-    assert all(t["error"] <= 5e-6 and t["seconds"] > 0 for t in record["timings"].values())
+@pytest.fixture
+def ceilings(monkeypatch):
+    """A machine whose ceilings need not be measured."""
+    found = roofline.Ceilings(2, {"float32": 400.0, "float64": 200.0}, memory=50.0, read=60.0, cached=100.0)
+    monkeypatch.setattr(roofline, "ceilings", lambda threads: found)
+
+
+def test_bench_races_and_writes_its_figures(tmp_path, capsys, ceilings):
+    files = ["--json", str(tmp_path / "race.json"), "--chart", str(tmp_path / "race.png")]
+    assert main(["bench", "tiny/digits_3x3", "--quick", *files]) == 0
+    title, header, *rows = capsys.readouterr().out.splitlines()
+    assert title == "tiny/digits_3x3: conv2d 3x3 1x1x8x8 -> 8x8x8"
+    assert header.split() == ["weights", "ms", "GF/s", "of", "roof", "workspace", "error"]
+    assert {"roofline", "auto", "plan", "direct"} <= {row.split()[0] for row in rows}
+    (found,) = json.loads((tmp_path / "race.json").read_text())["problems"]
+    assert {r["name"] for r in found["results"]} >= {"auto", "direct"}
+    assert all(r["error"] <= 5e-6 and r["seconds"] > 0 for r in found["results"])
+    assert (tmp_path / "race.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_bench_against_the_libraries_alone_and_without(capsys, ceilings):
+    assert main(["bench", "tiny/digits_3x3", "--quick", "--compare", "peers", "--json", "-"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)["problems"]
+    ours = {r["name"] for r in found["results"] if r["ours"]}
+    assert ours == {"auto"}
+    assert main(["bench", "tiny/digits_3x3", "--quick", "--compare", "algorithms", "--json", "-"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)["problems"]
+    assert all(r["ours"] for r in found["results"]) and len(found["results"]) > 2
+
+
+def test_bench_says_by_its_status_that_a_result_is_wrong(capsys, ceilings, monkeypatch):
+    monkeypatch.setitem(operands.TOLERANCES, "float32", -1.0)
+    assert main(["bench", "tiny/digits_3x3", "--quick", "--compare", "peers"]) == 1
+    captured = capsys.readouterr()
+    assert "wrong" in captured.out
+    assert captured.err.splitlines() == [
+        f"numconv bench: {name} on tiny/digits_3x3 is wrong" for name in ("auto", "plan")
+    ]
 
 
 def test_warmup_compiles_what_is_named(capsys, monkeypatch):
@@ -278,3 +313,138 @@ def test_warmup_compiles_what_is_named(capsys, monkeypatch):
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(":")[0] for line in lines] == [f"{n} float32 {f}" for n in names for f in ("NCHW", "NHWC")]
     assert set(called) == {(n, f) for n in names for f in (None, "channels_last")}
+
+
+SHORT = {
+    "info": ["info"],
+    "conv": ["shape", "conv", "--input", "28x31", "--kernel", "5", "--stride", "3", "--in-channels", "16"],
+    "transposed": ["shape", "transposed", "--input", "2", "--kernel", "3", "--stride", "2"],
+    "pool": ["shape", "pool", "--input", "5", "--kernel", "2", "--ceil-mode"],
+    "field": ["shape", "field", "3", "3:1:2"],
+    "warmup": ["warmup", "max_pool1d"],
+    "bench": ["bench", "tiny/digits_3x3", "--quick"],
+    "overview": ["bench", "tiny/cifar_*", "--quick"],
+    "gradients": ["bench", "--gradients", "cifar_3x3", "--quick"],
+}
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_what_commands_print_fits_and_is_plain(name, capsys, ceilings):
+    assert main(SHORT[name]) == 0
+    captured = capsys.readouterr()
+    assert captured.out and not captured.err
+    assert "\x1b" not in captured.out and "\r" not in captured.out
+    assert max(map(len, captured.out.splitlines())) <= WIDTH
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_figures_for_machines_are_json_and_nothing_else(name, capsys, ceilings):
+    assert main([*SHORT[name], "--json", "-"]) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out) and not captured.err
+
+
+def test_the_figures_of_shapes(capsys):
+    def figures(*arguments):
+        assert main(["shape", *arguments, "--json", "-"]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    conv = figures(
+        "conv", "--input", "28x31", "--kernel", "5", "--padding", "2", "--stride", "3", "--out-channels", "7"
+    )
+    p = nc.ConvProblem.make("conv2d", (1, 1, 28, 31), (7, 1, 5, 5), stride=3, padding=2)
+    assert (conv["input"], conv["output"]) == ([28, 31], list(p.out_spatial))
+    assert (conv["parameters"], conv["multiply_adds"], conv["bytes"]) == (p.parameters, p.multiply_adds, p.bytes)
+    transposed = figures("transposed", "--input", "2", "--kernel", "3", "--stride", "2")
+    assert (transposed["input"], transposed["output"]) == ([2, 2], [5, 5])
+    assert figures("pool", "--input", "5", "--kernel", "2", "--ceil-mode")["output"] == [3, 3]
+    assert [layer["field"] for layer in figures("field", "3", "3:1:2", "3:1:4")] == [3, 7, 15]
+
+
+def helps():
+    kinds = [["shape", kind] for kind in ("conv", "transposed", "pool", "field")]
+    return [[], *([name] for name in COMMANDS), *kinds]
+
+
+@pytest.mark.parametrize("arguments", helps(), ids=" ".join)
+def test_help_fits_and_is_plain(arguments, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    with pytest.raises(SystemExit):
+        main([*arguments, "--help"])
+    shown = capsys.readouterr().out
+    assert "\x1b" not in shown and max(map(len, shown.splitlines())) <= WIDTH
+
+
+def test_help_says_what_the_exit_status_means(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    shown = capsys.readouterr().out
+    statuses = [line.split()[0] for line in shown.partition("exit status:")[2].splitlines() if line.startswith("  ")]
+    assert statuses == ["0", "1", "2", "3", "130"]
+
+
+def raising(error):
+    def run(options):
+        raise error
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (FloatingPointError("the loss is nan"), 1), (ValueError("no"), 2), (TypeError("no"), 2), (OSError("no"), 2),
+        (nc.cuda.MissingPart("no GPU"), 3), (MissingExtra("rich is missing"), 3), (KeyboardInterrupt(), 130),
+    ],
+)  # fmt: skip
+def test_exit_statuses(error, status, monkeypatch, capsys):
+    monkeypatch.setattr(COMMANDS["info"], "run", raising(error))
+    assert main(["info"]) == status
+    assert capsys.readouterr().err.count("\n") == (status != 130)
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_colour_is_for_terminals(monkeypatch):
+    for name in ("NO_COLOR", "TERM"):
+        monkeypatch.delenv(name, raising=False)
+    assert has_colour(Terminal()) and not has_colour(io.StringIO())
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert not has_colour(Terminal())
+    monkeypatch.setenv("NO_COLOR", "")
+    assert has_colour(Terminal())
+    monkeypatch.setenv("TERM", "dumb")
+    assert not has_colour(Terminal())
+
+
+def test_an_error_is_red_on_a_terminal_alone(monkeypatch):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    assert main(["bench", "no-such-shape"]) == 2
+    assert sys.stderr.getvalue().startswith("\x1b[31mnumconv bench:\x1b[0m ")
+
+
+def test_progress_is_a_line_that_goes(monkeypatch):
+    for stream in (Terminal(), io.StringIO()):
+        monkeypatch.setattr(sys, "stderr", stream)
+        with pytest.raises(ValueError), Progress("layers", 2) as progress:
+            progress.begin("first")
+            progress.begin("x" * 200)
+            raise ValueError
+        lines = stream.getvalue().split("\r\x1b[K")
+        assert lines == (["", "1 of 2 layers: first", lines[2], ""] if stream.isatty() else [""])
+        assert max(map(len, lines)) < WIDTH
+
+
+def test_wide_tables_go_on_below():
+    rows = [("name", *"abcde"), ("first", *(10 * letter for letter in "abcde"))]
+    assert table(rows, width=30).splitlines() == [
+        "name            a           b", "first  aaaaaaaaaa  bbbbbbbbbb", "",
+        "name            c           d", "first  cccccccccc  dddddddddd", "",
+        "name            e", "first  eeeeeeeeee",
+    ]  # fmt: skip
+    assert table(rows[:1], width=3).splitlines()[0] == "name  a"  # never a column without a name

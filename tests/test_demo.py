@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 import numconv as nc
-from numconv.lab.race import Contender, race
+from numconv.lab.timing import Contender, race
 
 SHA256 = "596aa1e7cb875eb79f437e310381d26b338a81c2da23439704a73c4651e8c4bb"
 

@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "numconv"
 # Imports point from lower in this list to higher only. "" is numconv itself: the public functions.
 LAYERS = [
     ["problem"],
-    ["extras", "forks"],
+    ["extras", "forks", "terminal"],
     ["files"],
     ["options", "random"],
     ["measured"],
@@ -26,7 +26,7 @@ LAYERS = [
     ["graph"],
     ["nn", "optim", "data"],
     ["models", "train"],
-    ["drawing"],
+    ["tracing", "drawing"],
     [""],
     ["interop"],
     ["lab"],
@@ -65,7 +65,10 @@ NUMBA = {
 # What runs on a GPU is loaded when a GPU is asked for.
 CUDA = {name for name in FILES if name.startswith("kernels.cuda.")} | {"cuda"}
 OPTIONAL = {
-    "numba": NUMBA | CUDA | {"ops.cuda.borders", "lab.device_race"},
+    "numba": NUMBA
+    | CUDA
+    | {"ops.cuda.borders", "ops.cuda.custom", "lab.device_race", "lab.user_kernel"}
+    | {"lab.inspection", "lab.host_inspection", "lab.device_inspection"},
     "numba_cuda": {"cuda", "kernels.cuda.cache"},
     "llvmlite": NUMBA | {"commands.info", "kernels.cuda.ptx"},
     "ml_dtypes": {"ops.cuda.borders"},

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -399,4 +400,43 @@ def test_steps_are_those_of_the_arrays_device():
     finally:
         device._tables.pop(Elsewhere)
     ((arrays, options),) = done
-    assert arrays[0] is p.data and arrays[1] is p.grad.data and options["step"] == 1
+    assert arrays[0][0] is p.data and arrays[1][0] is p.grad.data and options["step"] == 1
+
+
+def test_parameters_of_one_memory_take_their_steps_in_turn(threads):
+    threads(3)
+    start, gradient = np.random.default_rng(0).standard_normal((2, 1 << 16)).astype("float32")
+    memory = start.copy()
+    params = [Tensor(memory, requires_grad=True) for _ in range(3)]
+    for p in params:
+        p.grad = Tensor(gradient)
+    optim.SGD(params, lr=0.5).step()
+    expected = start
+    for _ in params:
+        expected = expected - np.float32(0.5) * gradient
+    assert_array_equal(memory, expected)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda pair: pickle.loads(pickle.dumps(pair))])
+def test_a_copied_optimizer_changes_its_own_parameters(copied):
+    p = Tensor(np.ones(5, np.float32), requires_grad=True)
+    optimizer = optim.Adam([p])
+    p.grad = Tensor(np.ones(5, np.float32))
+    optimizer.step()
+    before = p.numpy().copy()
+    twin, other = copied((optimizer, p))
+    other.grad = Tensor(np.ones(5, np.float32))
+    twin.step()
+    assert_array_equal(p.numpy(), before)
+    assert (other.numpy() < before).all()
+
+
+def test_a_parameter_whose_array_is_replaced_is_found_again():
+    p = Tensor(np.zeros(3, np.float32), requires_grad=True)
+    optimizer = optim.SGD([p], lr=1.0)
+    for _ in range(2):
+        old, p.data = p.data, np.ones(3, np.float32)
+        p.grad = Tensor(np.ones(3, np.float32))
+        optimizer.step()
+        assert_array_equal(p.data, 0)
+        assert_array_equal(old, 0)

@@ -13,7 +13,7 @@ from numconv.cli import main
 from numconv.commands.roofline_picture import DPI, NUMBER, write_numbers
 from numconv.kernels.cpu import simd
 from numconv.lab import roofline
-from numconv.lab.race import Contender, Crew, race_apart
+from numconv.lab.timing import Contender, Crew, race_apart
 from numconv.problem import ConvProblem
 
 
@@ -105,6 +105,7 @@ def test_the_command_prints_draws_and_keeps(small, capsys, dtype):
     assert math.isclose(layer["all"]["floor"], least)
     row = next(line.split() for line in shown.splitlines() if line.startswith("tiny/short_series"))
     assert row[1] == layer["algorithm"]
+    assert max(len(line) for line in shown.splitlines() if "picture" not in line) <= 100 and "\x1b" not in shown
     assert row[8] == f"{least / layer['all']['seconds']:.0%}"
     assert (small / "roofline.png").read_bytes().startswith(b"\x89PNG")
     assert measured.ceilings() is not None

@@ -1,5 +1,6 @@
 """Training: it learns, repeats to the bit, goes on where it stopped, and says what is wrong."""
 
+import json
 import math
 import os
 import signal
@@ -300,6 +301,13 @@ def test_the_program_trains_and_predicts(file, tmp_path, capsys):
     assert "of 200 pictures right" in second
     assert main(["predict", model, str(tmp_path / "ink.png"), "--invert"]) == 0
     assert capsys.readouterr().out.split()[1:] == first.split()[1:]
+    assert main(["predict", model, str(tmp_path / "zero.png"), "--data", file, "--json", "-"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    (chances,) = found["pictures"].values()
+    assert [f"{chance:.1%}" for chance in chances.values()] == first.split()[2::2]
+    assert f"{found['right']:.2%} of {found['of']} pictures right" == second
+    assert trained(file, folder, 1, "--json", str(tmp_path / "run.json")) == 0
+    assert len(json.loads((tmp_path / "run.json").read_text())["history"]) == 1
 
 
 def test_the_program_goes_on_after_ctrl_c(file, tmp_path, capsys, monkeypatch):

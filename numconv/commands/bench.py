@@ -1,17 +1,19 @@
-"""Race the algorithms on the shapes of known networks, beside PyTorch and ONNX Runtime where installed.
+"""Race the algorithms on layers of known networks, beside PyTorch, ONNX Runtime and SciPy.
 
 examples:
   numconv bench --quick
-  numconv bench resnet50
-  numconv bench '*3x3*' --json race.json
+  numconv bench resnet50 --compare peers
+  numconv bench '*3x3*' --json race.json --chart race.png
   numconv bench --roofline --output roofline.png
   numconv bench --gradients
   numconv bench --device cuda --dtype bfloat16 --json h100.json
 
-PATTERN chooses shapes by a part of their family's or their own name, or by wildcards. Figures are milliseconds, the
+PATTERN chooses layers by a part of their family's or their own name, or by wildcards. Figures are milliseconds, the
 fastest of all rounds; "auto" is the functional call, "plan" the same with weights packed beforehand, then each
-algorithm by name. "vs peer" is the best peer's time over the better of auto and plan: above 1, numconv is faster.
-Results are first compared with the direct algorithm in float64; "wrong" marks one outside the documented bound.
+algorithm by name. "vs peer" is the best library's time over the best of ours: above 1, numconv is faster;
+"roofline" is the least time that this machine allows direct summation. Results are first compared with the direct
+algorithm in float64; "wrong" marks one outside the documented bound, and one of ours makes the exit status 1.
+--compare peers races auto and plan against the libraries alone, on the layers that the benchmarks for asv have.
 
 --roofline measures how fast this machine multiplies and moves data, on one thread and on all, keeps both figures for
 nc.explain, and sets each layer (of ResNet-50 without PATTERN) beside the least time that they allow; the picture needs
@@ -27,20 +29,12 @@ installed with CUDA, by the device's clock; "of copy" is the least traffic of a 
 from __future__ import annotations
 
 import argparse
-import json
-import math
-from collections.abc import Sequence
-from functools import partial
+import sys
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from numconv.commands import roofline
-from numconv.commands.layers import operation, problem, shapes
-
-PEERS, OURS = ("PyTorch", "ONNX Runtime"), ("auto", "plan")
-TOLERANCE = 5e-6  # DESIGN's bound for float32 in default precision
+from numconv.commands.common import add_json, show, write_json
+from numconv.terminal import has_colour
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,101 +42,60 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--roofline", action="store_true", help="how near layers come to what the machine can do")
     kind.add_argument("--gradients", action="store_true", help="input and weight gradients beside PyTorch's")
+    kind.add_argument(
+        "--compare", choices=("all", "algorithms", "peers"), default="all",
+        help="who races: every algorithm and the libraries, or one of the two; default: all",
+    )  # fmt: skip
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="where: on a GPU, against cuDNN")
-    parser.add_argument("--quick", action="store_true", help="one shape of each family, fewer rounds")
+    parser.add_argument("--quick", action="store_true", help="one layer of each family, fewer rounds")
     parser.add_argument(
         "--dtype",
         default="float32",
         choices=("float32", "float64", "float16", "bfloat16"),
-        help="float64 with --roofline and --gradients; float16 and bfloat16 with --device cuda",
+        help="float16 and bfloat16 not with --roofline and --gradients",
     )
     parser.add_argument("--batch", type=int, default=64, metavar="N", help="images at a time, with --device cuda")
     parser.add_argument("--fast", action="store_true", help="TF32 multiplication, with --device cuda")
     parser.add_argument("--output", type=Path, default=Path("roofline.png"), metavar="FILE", help="of --roofline")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure, in seconds, to FILE")
+    parser.add_argument("--chart", type=Path, metavar="FILE", help="draw the race of algorithms as a PNG")
+    add_json(parser)
 
 
-def run(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> int:
+    if options.chart and (options.roofline or options.gradients or options.device == "cuda"):
+        raise ValueError("--chart draws the race of algorithms: leave out --roofline, --gradients and --device")
     if options.device == "cuda":
         from numconv.commands import device
 
         if options.roofline or options.gradients or options.dtype == "float64":
             raise ValueError("--device cuda: it races layers in float32, float16 and bfloat16")
-        device.report(options.pattern, options.quick, options.dtype, options.fast, options.batch, options.json)
-        return
-    if options.dtype in ("float16", "bfloat16") or options.fast:
-        raise ValueError("--dtype float16, bfloat16 and --fast go with --device cuda")
-    if options.roofline:
-        roofline.report(options.pattern, options.quick, options.dtype, options.output, options.json)
-        return
-    if options.gradients:
+        device.report(options)
+        return 0
+    if options.fast:
+        raise ValueError("--fast goes with --device cuda")
+    if options.roofline or options.gradients:
         from numconv.commands import gradients
 
-        gradients.report(options.pattern, options.quick, options.dtype, options.json)
-        return
-    if options.dtype != "float32":
-        raise ValueError("--dtype: the race of algorithms is in float32; float64 goes with --roofline and --gradients")
-    chosen = shapes(options.pattern, options.quick)
-    rounds, budget = (2, 0.02) if options.quick else (5, 0.1)
-    columns = column_names([shape for _, shape in chosen])
-    widths = [max(len(name) + 2, 10) for name in (*columns, "vs peer")]
-    print(line("shape", (*columns, "vs peer"), widths))
-    records = []
-    for family, shape in chosen:
-        timings = race_shape(shape, rounds, budget)
-        cells = [cell(timings.get(name)) for name in columns]
-        print(line(f"{family}/{shape.name}", (*cells, ratio(timings)), widths), flush=True)
-        figures = {name: vars(timing) for name, timing in timings.items()}
-        records.append({"family": family, "shape": shape.name, "count": shape.count, "timings": figures})
-    if options.json:
-        options.json.write_text(json.dumps(records, indent=1), "utf-8")
+        if options.dtype in ("float16", "bfloat16"):
+            raise ValueError("--dtype float16 and bfloat16 go with the race of algorithms and with --device cuda")
+        (roofline if options.roofline else gradients).report(options)
+        return 0
+    return race(options)
 
 
-def race_shape(shape: Any, rounds: int, budget: float) -> dict[str, Any]:
-    """The timings of everyone who can compute the shape."""
-    import numconv as nc
-    from numconv.algorithm import candidates
-    from numconv.lab.peers import peers
-    from numconv.lab.race import Contender, race
+def race(options: argparse.Namespace) -> int:
+    """The race of algorithms, `lab.race`."""
+    from numconv import lab
+    from numconv.files.dtypes import dtype_named
 
-    x = np.random.default_rng(0).standard_normal(shape.x, dtype=np.float32)
-    weight = np.random.default_rng(1).standard_normal(shape.weight, dtype=np.float32)
-    name, keywords = operation(shape), shape.options
-    function = getattr(nc, name)
-    wide = x.astype(np.float64), weight.astype(np.float64)
-    expected = function(*wide, **keywords, algorithm="direct")
-    scale = float(function(*map(np.abs, wide), **keywords, algorithm="direct").max())
-    plan = nc.plan(name, x.shape, weight, **keywords)
-    call = partial(function, x, weight, **keywords)
-    field = [Contender("auto", call, ours=True), Contender("plan", partial(plan, x), ours=True)]
-    for algorithm, _, reason in candidates(problem(shape)):
-        if reason is None:
-            field.append(Contender(algorithm.name, partial(call, algorithm=algorithm.name), ours=True))
-    field += peers(name, x, weight, keywords)
-    return {t.name: t for t in race(field, expected, scale, tolerance=TOLERANCE, rounds=rounds, budget=budget)}
-
-
-def column_names(chosen: list[Any]) -> list[str]:
-    """auto, plan, every algorithm that any shape's operation has, the peers."""
-    import numconv as nc
-
-    names = [name for shape in chosen for name in nc.algorithms(operation(shape))]
-    return list(dict.fromkeys(["auto", "plan", *names, *PEERS]))
-
-
-def ratio(timings: dict[str, Any]) -> str:
-    """The best peer's time over ours."""
-    peer, ours = (min((timings[n].seconds for n in names if n in timings), default=math.nan) for names in (PEERS, OURS))
-    return f"{peer / ours:.2f}" if peer > 0 and ours > 0 else "-"
-
-
-def cell(timing: Any) -> str:
-    """A timing in milliseconds."""
-    if timing is None:
-        return "-"
-    return f"{timing.seconds * 1e3:.3f}" if timing.seconds > 0 else "wrong"
-
-
-def line(name: str, cells: Sequence[str], widths: list[int]) -> str:
-    """One line of the table."""
-    return f"{name:<34}" + "".join(text.rjust(width) for text, width in zip(cells, widths, strict=True))
+    race = lab.race(
+        () if options.compare == "peers" else "all", options.pattern, compare=options.compare != "algorithms",
+        quick=options.quick, dtype=dtype_named(options.dtype), seconds=None if options.quick else 0.1,
+    )  # fmt: skip
+    show(race.text(has_colour(sys.stdout)), options)
+    if options.chart:
+        race.chart(options.chart)
+    write_json(race.to_dict(), options)
+    for name in race.wrong:
+        print(f"numconv bench: {name} is wrong", file=sys.stderr)
+    return 1 if race.wrong else 0

@@ -1,9 +1,12 @@
-"""What several commands share: sizes on the command line, tables of text."""
+"""What several commands share: sizes on the command line, figures for machines."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from numconv.terminal import as_json
 
 
 def sizes(text: str) -> tuple[int, ...]:
@@ -25,11 +28,29 @@ def per_axis(values: tuple, axes: int, argument: str) -> tuple:
     return values
 
 
-def table(rows: Sequence[Sequence[str]], left: int = 1) -> str:
-    """Lay out ``rows`` in columns, the first ``left`` aligned to the left, the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = (
-        "  ".join(c.ljust(w) if i < left else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True)))
-        for row in rows
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Add ``--json``."""
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="write every figure to FILE; '-' prints them in place of the text"
     )
-    return "\n".join(line.rstrip() for line in lines)
+
+
+def quiet(options: argparse.Namespace) -> bool:
+    """Whether standard output is for machines."""
+    return options.json == Path("-")
+
+
+def show(text: str, options: argparse.Namespace) -> None:
+    """Print text for people."""
+    if not quiet(options):
+        print(text, flush=True)
+
+
+def write_json(figures: Any, options: argparse.Namespace) -> None:
+    """Write figures where ``--json`` says, if it is given."""
+    if options.json is None:
+        return
+    if quiet(options):
+        print(as_json(figures))
+    else:
+        options.json.write_text(as_json(figures), "utf-8")

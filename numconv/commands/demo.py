@@ -15,11 +15,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from numconv.commands.common import add_json, show, write_json
 from numconv.extras import require
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=Path("numconv-demo"), metavar="DIR", help="default: numconv-demo")
+    add_json(parser)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -37,7 +39,7 @@ def run(options: argparse.Namespace) -> None:
     layer = race.make_layer()
     field, refused = race.contenders(layer)
     steps = len(pictures.STEPS) + len(field) + race.ROUNDS + 2
-    with tqdm(total=steps, unit="step", bar_format="{desc:<28}{bar} {n_fmt}/{total_fmt} {elapsed}") as bar:
+    with tqdm(total=steps, disable=None, bar_format="{desc:<28}{bar} {n_fmt}/{total_fmt} {elapsed}") as bar:
         photo = pictures.photograph()
         made = [pictures.original(photo)]
         for picture in pictures.make_pictures(photo):
@@ -54,6 +56,7 @@ def run(options: argparse.Namespace) -> None:
         (options.out / "index.html").write_text(html, "utf-8")
         write_overview(made, timings, options.out / "overview.png")
         bar.update()
-    print(race.summary(timings))
-    print(outcome)
-    print(f"{len(files) + len(learned)} pictures, overview.png and the page: {options.out / 'index.html'}")
+    show(race.summary(timings), options)
+    show(outcome, options)
+    write_json({"race": [vars(timing) for timing in timings], "learned": outcome}, options)
+    show(f"{len(files) + len(learned)} pictures, overview.png and the page: {options.out / 'index.html'}", options)

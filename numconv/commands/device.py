@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import json
+import argparse
 import math
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from numconv.commands.layers import families, operation, shapes
+from numconv.commands.common import show, write_json
 from numconv.files.dtypes import dtype_named
 from numconv.lab.device_peers import cudnn_convolution, cudnn_pooling
 from numconv.lab.device_race import copy_bandwidth, device_race
-from numconv.lab.race import Contender, Timing
+from numconv.lab.layers import families, operation, shapes
 from numconv.lab.shapes import POOLINGS, RESNET50, Pooling, Shape
+from numconv.lab.timing import Contender, Timing
+from numconv.terminal import Progress, table
 
 COLUMNS = ("numconv", "cuDNN", "vs cuDNN", "TFLOP/s", "of copy", "error", "algorithm")
 TOLERANCES = {"float32": 5e-6, "fast": 2e-3, "float16": 2e-3, "bfloat16": 1.6e-2}
 
 
-def report(pattern: str, quick: bool, dtype: str, fast: bool, batch: int, to_json: Path | None) -> None:
+def report(options: argparse.Namespace) -> None:
     """Race each layer, channels last, and print milliseconds and ratios.
 
     "of copy" is the bytes that must be moved at least, a second, as a part of what a copy on the device moves.
@@ -30,29 +31,30 @@ def report(pattern: str, quick: bool, dtype: str, fast: bool, batch: int, to_jso
     from numconv.kernels.cuda import toolkit
 
     toolkit.need()
+    pattern, quick, dtype, fast, batch = options.pattern, options.quick, options.dtype, options.fast, options.batch
     rounds, budget = (2, 0.02) if quick else (5, 0.1)
     kinds: dict[str, Any] = {"resnet50": RESNET50, "depthwise": families()["depthwise"], "pooling": POOLINGS}
     chosen = shapes(pattern, quick, {**families(), **kinds} if pattern else kinds)
     bandwidth = copy_bandwidth()
     about = nc.cuda.info()
-    print(f"{about['name']}, {about['memory'] / 2**30:.0f} GiB, a copy moves {bandwidth / 1e12:.2f} TB/s")
-    print(f"batch {batch}, {dtype}{', TF32' if fast else ''}, channels last, milliseconds")
-    print(f"{'layer':<34}" + "".join(f"{column:>11}" for column in COLUMNS))
-    records = []
-    for family, shape in chosen:
-        of_pooling = isinstance(shape, Pooling)
-        layer: Any = PoolingLayer(shape, batch, dtype) if of_pooling else ConvLayer(shape, batch, dtype, fast)
-        timings = device_race(
-            layer.contenders(), layer.expected, layer.scale, tolerance=TOLERANCES["fast" if fast else dtype],
-            rounds=rounds, budget=budget,
-        )  # fmt: skip
-        record = figures(timings, layer, bandwidth) | {"family": family, "shape": shape.name, "count": shape.count}
-        records.append(record)
-        print(f"{family + '/' + shape.name:<34}" + "".join(f"{c:>11}" for c in cells(record)), flush=True)
-    for line in summary(records):
-        print(line)
-    if to_json:
-        to_json.write_text(json.dumps({"device": about, "bandwidth": bandwidth, "layers": records}, indent=1), "utf-8")
+    records: list[dict[str, Any]] = []
+    rows: list[tuple[str, ...]] = [("milliseconds", *COLUMNS)]
+    with Progress("layers", len(chosen)) as progress:
+        for family, shape in chosen:
+            progress.begin(shape.name)
+            of_pooling = isinstance(shape, Pooling)
+            layer: Any = PoolingLayer(shape, batch, dtype) if of_pooling else ConvLayer(shape, batch, dtype, fast)
+            timings = device_race(
+                layer.contenders(), layer.expected, layer.scale, tolerance=TOLERANCES["fast" if fast else dtype],
+                rounds=rounds, budget=budget,
+            )  # fmt: skip
+            record = figures(timings, layer, bandwidth) | {"family": family, "shape": shape.name, "count": shape.count}
+            records.append(record)
+            rows.append((f"{family}/{shape.name}", *cells(record)))
+    title = f"{about['name']}, {about['memory'] / 2**30:.0f} GiB, a copy moves {bandwidth / 1e12:.2f} TB/s"
+    how = f"batch {batch}, {dtype}{', TF32' if fast else ''}, channels last"
+    show("\n".join([title, how, table(rows), *summary(records)]), options)
+    write_json({"device": about, "bandwidth": bandwidth, "layers": records}, options)
 
 
 class ConvLayer:
@@ -147,7 +149,7 @@ def cells(record: dict[str, Any]) -> list[str]:
         f"{record['flops'] / 1e12:.1f}" if record["flops"] else "-", f"{record['of_copy']:.2f}",
         f"{record['error']:.0e}",
     )  # fmt: skip
-    return [*("-" if text == "nan" else text for text in texts), " " + record["algorithm"]]
+    return [*("-" if text == "nan" else text for text in texts), record["algorithm"]]
 
 
 def summary(records: list[dict[str, Any]]) -> list[str]:

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from numconv.extras import require
+from numconv.terminal import Progress
 
 GRADIENTS = ("sobel", "prewitt", "scharr")
 NAMES = ("sobel", "prewitt", "scharr", "laplacian", "box", "gaussian", "gabor", "sharpen", "emboss")
@@ -34,8 +35,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    image, alpha = read(options.source)
-    write(options.target, apply(image, options.kernel, options.boundary), alpha)
+    with Progress("steps", 3) as progress:
+        progress.begin(f"reading {options.source}")
+        image, alpha = read(options.source)
+        progress.begin(f"filtering {'x'.join(map(str, image.shape))}")
+        result = apply(image, options.kernel, options.boundary)
+        progress.begin(f"writing {options.target}")
+        write(options.target, result, alpha)
 
 
 def apply(image: np.ndarray, kernel: str, boundary: str) -> np.ndarray:

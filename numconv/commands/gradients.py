@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import importlib.util
-import json
 import math
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from numconv.commands.layers import families, problem, shapes
-from numconv.lab.race import Contender, Crew, Timing, race_apart
-from numconv.lab.shapes import RESNET50, Shape
+from numconv.commands.common import show, write_json
+from numconv.lab.layers import families, problem, shapes
+from numconv.lab.shapes import GRADIENTS, Shape
+from numconv.lab.timing import Contender, Crew, Timing, race_apart
+from numconv.terminal import Progress, table
 
 DIRECTIONS = ("input", "weight")
 COLUMNS = ("numconv NCHW", "numconv NHWC", "PyTorch NCHW", "PyTorch NHWC", "vs peer", "error")
@@ -22,41 +23,35 @@ COLUMNS = ("numconv NCHW", "numconv NHWC", "PyTorch NCHW", "PyTorch NHWC", "vs p
 TOLERANCES = {"float32": 5e-6, "float64": 1e-12}
 
 
-def layers() -> dict[str, list[Shape]]:
-    """The 3x3 layers of stride 1 of ResNet-50, and two of VGG-16, by family."""
-    unit, three = (1, 1), (3, 3)
-    large = [("conv1_2", 64, 224), ("conv3_2", 256, 56)]
-    vgg = [Shape(name, (1, c, size, size), c, three, unit, unit, unit) for name, c, size in large]
-    return {"resnet50": [s for s in RESNET50 if s.kernel == three and s.stride == unit], "vgg16": vgg}
-
-
-def report(pattern: str, quick: bool, dtype: str, to_json: Path | None) -> None:
+def report(options: argparse.Namespace) -> None:
     """Race both gradients of every layer, and print milliseconds and ratios."""
+    pattern, quick, dtype = options.pattern, options.quick, options.dtype
     rounds, budget = (2, 0.02) if quick else (7, 0.1)
-    among: Any = layers()
+    among: Any = GRADIENTS
     if pattern:
         among = {f: [s for s in m if len(s.kernel) == 2 and not s.transposed] for f, m in families().items()}
     chosen = shapes(pattern, quick, among)
     names = [f"{direction} {family}/{shape.name}" for direction in DIRECTIONS for family, shape in chosen]
-    width = max(map(len, names)) + 2
-    print(f"{'gradient of':<{width}}" + "".join(f"{column:>14}" for column in COLUMNS))
+    rows: list[tuple[str, ...]] = [("milliseconds", *COLUMNS)]
     records = []
     with contextlib.ExitStack() as stack:
         crews = [stack.enter_context(Crew("numconv", numconv_ways, ours=True))]
+        progress = stack.enter_context(Progress("gradients", len(names)))
         if importlib.util.find_spec("torch"):
             crews.append(stack.enter_context(Crew("PyTorch", torch_ways)))
         for name, (direction, (family, shape)) in zip(names, ((d, c) for d in DIRECTIONS for c in chosen)):
+            progress.begin(name)
             timings = race_layer(crews, direction, shape, dtype, rounds, budget)
-            print(f"{name:<{width}}" + "".join(f"{cell:>14}" for cell in cells(timings)), flush=True)
+            rows.append((name, *cells(timings)))
             figures = {timing.name: vars(timing) for timing in timings}
             records.append({"gradient": direction, "family": family, "shape": shape.name, "timings": figures})
             records[-1]["ratio"] = ratio(timings)
-    print()
+    lines = [table(rows), ""]
     for direction in DIRECTIONS:
         ratios = [record["ratio"] for record in records if record["gradient"] == direction]
-        print(f"{direction}: geometric mean of the ratios {geometric_mean(ratios):.2f}, least {min(ratios):.2f}")
-    if to_json:
-        to_json.write_text(json.dumps(records, indent=1), "utf-8")
+        lines.append(f"{direction}: geometric mean of the ratios {geometric_mean(ratios):.2f}, least {min(ratios):.2f}")
+    show("\n".join(lines), options)
+    write_json(records, options)
 
 
 def operands(shape: Shape, dtype: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -1,7 +1,8 @@
 """Show what numconv finds: versions, processor, threads, cache, optional parts.
 
-example:
+examples:
   numconv info
+  numconv info --json -
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ import importlib.metadata
 import os
 import platform
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from numconv.commands.common import table
+from numconv.commands.common import add_json, show, write_json
+from numconv.terminal import WIDTH
 
 FEATURES = ("avx512f", "avx512_bf16", "avx512bf16", "amx-bf16", "avx2", "fma", "f16c", "avx", "sse4.2", "neon", "sve")
 OPTIONAL = {
@@ -34,11 +37,20 @@ OPTIONAL = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """No options."""
+    add_json(parser)
 
 
 def run(options: argparse.Namespace) -> None:
-    print(table([(f"{name}:", value) for name, value in facts()], left=2))
+    found = dict(facts())
+    width = max(map(len, found)) + 3
+    show("\n".join(line(name, value, width) for name, value in found.items()), options)
+    write_json(found, options)
+
+
+def line(name: str, value: str, indent: int) -> str:
+    """A name and its value, wrapped beside it."""
+    start, space = f"{name}:".ljust(indent), " " * indent
+    return textwrap.fill(value, WIDTH, initial_indent=start, subsequent_indent=space, break_on_hyphens=False)
 
 
 def facts() -> Iterator[tuple[str, str]]:

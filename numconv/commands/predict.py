@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from numconv.commands.common import table
+from numconv.commands.common import add_json, show, write_json
 from numconv.commands.datasets import HELP, load, read_picture
 from numconv.commands.train import judge, restore
+from numconv.terminal import Progress, table
 
 LIKELIEST = 3
 
@@ -28,25 +30,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("pictures", type=Path, nargs="*", metavar="PICTURE")
     parser.add_argument("--data", help=HELP)
     parser.add_argument("--invert", action="store_true", help="the pictures are dark on bright")
+    add_json(parser)
 
 
 def run(options: argparse.Namespace) -> None:
     if not options.pictures and options.data is None:
         raise ValueError("PICTURE: expected pictures, or --data")
     model, classes, (channels, height, _) = restore(options.model)
+    found: dict[str, Any] = {}
+    with Progress("steps", bool(options.pictures) + (options.data is not None)) as progress:
+        if options.pictures:
+            from numconv import train
+
+            progress.begin(f"{len(options.pictures)} pictures")
+            x = np.concatenate([read_picture(path, height, channels, options.invert) for path in options.pictures])
+            scored = zip(options.pictures, train.predict(model, x).astype(np.float64), strict=True)
+            found["pictures"] = {str(path): _likeliest(scores, classes) for path, scores in scored}
+        if options.data is not None:
+            progress.begin(f"pictures of {options.data}")
+            data = load(options.data, height, channels, test=True)
+            found |= {"right": judge(model, data), "of": len(data.y)}
     if options.pictures:
-        from numconv import train
-
-        x = np.concatenate([read_picture(path, height, channels, options.invert) for path in options.pictures])
-        rows = zip(options.pictures, train.predict(model, x).astype(np.float64), strict=True)
-        print(table([[str(path), *_likeliest(scores, classes)] for path, scores in rows]))
+        lines = found["pictures"].items()
+        show(
+            table([[path, *(f"{name} {chance:.1%}" for name, chance in best.items())] for path, best in lines]), options
+        )
     if options.data is not None:
-        found = load(options.data, height, channels, test=True)
-        print(f"{judge(model, found):.2%} of {len(found.y)} pictures right")
+        show(f"{found['right']:.2%} of {found['of']} pictures right", options)
+    write_json(found, options)
 
 
-def _likeliest(scores: np.ndarray, classes: list[str]) -> list[str]:
-    """`7 99.8%`, the first few."""
+def _likeliest(scores: np.ndarray, classes: list[str]) -> dict[str, float]:
+    """The first few classes, and how likely they are."""
     chances = np.exp(scores - scores.max())
     chances /= chances.sum()
-    return [f"{classes[i]} {chances[i]:.1%}" for i in np.argsort(-chances, kind="stable")[:LIKELIEST]]
+    return {classes[i]: float(chances[i]) for i in np.argsort(-chances, kind="stable")[:LIKELIEST]}

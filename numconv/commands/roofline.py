@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import argparse
 import math
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -13,23 +12,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from numconv.commands.common import table
-from numconv.commands.layers import operation, problem, shapes
+from numconv.commands.common import show, write_json
 from numconv.extras import MissingExtra
+from numconv.lab.layers import operation, problem, shapes
+from numconv.terminal import Progress, table
 
-HEADER = (
-    "layer",
-    "algorithm",
-    "layout",
-    "FLOP/byte",
-    "bound by",
-    "ms",
-    "GFLOP/s",
-    "roof",
-    "attained",
-    "ms",
-    "attained",
-)
+HEADER = ("algorithm", "layout", "FLOP/B", "bound by", "ms", "GFLOP/s", "roof", "attained")
 
 
 @dataclass(frozen=True)
@@ -70,43 +58,44 @@ class Layer:
         return self.flops / seconds / 1e9
 
 
-def report(pattern: str, quick: bool, dtype: str, output: Path, to_json: Path | None) -> None:
+def report(options: argparse.Namespace) -> None:
     """Measure layers and, between them, ceilings; print both, draw them, and keep the ceilings."""
     from numconv.lab import roofline
     from numconv.measured import cpu_name
 
+    pattern, quick, dtype = options.pattern, options.quick, options.dtype
     chosen = shapes(pattern or ("" if quick else "resnet50/"), quick)
     rounds, budget = (2, 0.02) if quick else (5, 0.05)
-    meter = roofline.Meter()
-    threads = [each.threads for each in meter.ceilings()]
-    timings = []
-    for number, (_, shape) in enumerate(chosen, 1):
-        print(f"{number} of {len(chosen)} layers", end="\r", file=sys.stderr, flush=True)
-        timings.append(time_layer(shape, dtype, threads, rounds, budget))
-        meter.round(budget / 2)
+    with Progress("layers", len(chosen)) as progress:
+        progress.say("measuring what the machine can do")
+        meter = roofline.Meter()
+        threads = [each.threads for each in meter.ceilings()]
+        timings = []
+        for _, shape in chosen:
+            progress.begin(shape.name)
+            timings.append(time_layer(shape, dtype, threads, rounds, budget))
+            meter.round(budget / 2)
     ceilings = meter.ceilings()
     layers = [judged(*named, timing, dtype, ceilings) for named, timing in zip(chosen, timings)]
-    print(f"{machine(cpu_name(), ceilings)}\n\n{layers_table(layers, threads[1])}\n\n{summary(layers)}")
+    show(f"{machine(cpu_name(), ceilings)}\n\n{tables(layers)}\n\n{summary(layers)}", options)
     reason = roofline.store(*ceilings)
     if reason:
-        print(f"not kept for nc.explain: {reason}")
-    if to_json:
-        found = {"processor": cpu_name(), "dtype": dtype, "ceilings": [asdict(c) for c in ceilings]}
-        to_json.write_text(json.dumps(found | {"layers": [asdict(layer) for layer in layers]}, indent=1), "utf-8")
-    draw(layers, ceilings, dtype, output)
+        show(f"not kept for nc.explain: {reason}", options)
+    found = {"processor": cpu_name(), "dtype": dtype, "ceilings": [asdict(c) for c in ceilings]}
+    write_json(found | {"layers": [asdict(layer) for layer in layers]}, options)
+    show(draw(layers, ceilings, dtype, options.output), options)
 
 
-def draw(layers: Sequence[Layer], ceilings: Sequence[Any], dtype: str, output: Path) -> None:
-    """Write the picture, or say what it lacks."""
+def draw(layers: Sequence[Layer], ceilings: Sequence[Any], dtype: str, output: Path) -> str:
+    """Write the picture, and say where it is or what it lacks."""
     from numconv.commands.roofline_picture import write_picture
     from numconv.measured import cpu_name
 
     try:
         write_picture(layers, ceilings, cpu_name(), dtype, output)
     except MissingExtra as error:
-        print(f"no picture: {error}")
-    else:
-        print(f"picture: {output}")
+        return f"no picture: {error}"
+    return f"picture: {output}"
 
 
 class Timing(NamedTuple):
@@ -123,7 +112,7 @@ def time_layer(shape: Any, dtype: str, threads: Sequence[int], rounds: int, budg
     Plans of both layouts, on each number of threads, in turn; results go to arrays that are there.
     """
     import numconv as nc
-    from numconv.lab.race import fastest
+    from numconv.lab.timing import fastest
 
     x = np.random.default_rng(0).standard_normal(shape.x).astype(dtype)
     weight = np.random.default_rng(1).standard_normal(shape.weight).astype(dtype)
@@ -167,21 +156,22 @@ def machine(name: str, ceilings: Sequence[Any]) -> str:
     return table(rows)
 
 
-def layers_table(layers: Sequence[Layer], threads: int) -> str:
-    """One line a layer: all threads first, then one."""
-    groups = ("", "", "", "", f"{threads} threads:", "", "", "", "", "1 thread:", "")
-    rows: list[tuple[str, ...]] = [groups, HEADER]
-    for layer in layers:
-        every, one = layer.all, layer.one
-        speeds = (layer.speed(every.seconds), layer.speed(every.floor))
-        rows.append(
-            (
-                f"{layer.family}/{layer.name}", layer.algorithm, layer.layout, f"{layer.intensity:.1f}", every.bound,
-                f"{every.seconds * 1e3:.3f}", *(f"{speed:.0f}" for speed in speeds), f"{every.attained:.0%}",
-                f"{one.seconds * 1e3:.3f}", f"{one.attained:.0%}",
-            )
-        )  # fmt: skip
-    return table(rows, left=3)
+def tables(layers: Sequence[Layer]) -> str:
+    """A table for all threads and, where those are more, one for one: a line a layer."""
+    found = []
+    for points in dict.fromkeys((tuple(layer.all for layer in layers), tuple(layer.one for layer in layers))):
+        n = points[0].threads
+        rows: list[tuple[str, ...]] = [(f"{n} thread{'s' * (n > 1)}", *HEADER)]
+        for layer, point in zip(layers, points):
+            speeds = (f"{layer.speed(seconds):.0f}" for seconds in (point.seconds, point.floor))
+            rows.append(
+                (
+                    f"{layer.family}/{layer.name}", layer.algorithm, layer.layout, f"{layer.intensity:.1f}",
+                    point.bound, f"{point.seconds * 1e3:.3f}", *speeds, f"{point.attained:.0%}",
+                )
+            )  # fmt: skip
+        found.append(table(rows, left=3))
+    return "\n\n".join(found)
 
 
 def summary(layers: Sequence[Layer]) -> str:
@@ -197,6 +187,7 @@ def summary(layers: Sequence[Layer]) -> str:
             f"floor {floor * 1e3:.2f} ms; attained {floor / seconds:.0%}"
         )
     lines.append(
-        "Operations are the direct method's: Winograd, FFT and separable factors do fewer and may attain above 100%."
+        "Operations are the direct method's: Winograd, FFT and separable factors do fewer, and may attain\n"
+        "above 100%."
     )
     return "\n".join(lines)

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator
 from math import prod
 from typing import Any
 
-from numconv.commands.common import per_axis, sizes
+from numconv.commands.common import add_json, per_axis, show, sizes, write_json
 
 AXES = {1: ("length",), 2: ("height", "width"), 3: ("depth", "height", "width")}
 WORDS = ("valid", "same", "same_lower", "full")
@@ -35,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ):
         child = kinds.add_parser(name, help=summary, description=f"Arithmetic of {summary}.", epilog=EXAMPLES[name])
         child.set_defaults(lines=lines)
+        add_json(child)
         if name == "field":
             child.add_argument("layers", nargs="+", type=layer, metavar="KERNEL[:STRIDE[:DILATION]]")
             continue
@@ -92,7 +93,34 @@ def layer(text: str) -> tuple[int, int, int]:
 
 
 def run(options: argparse.Namespace) -> None:
-    print("\n".join(options.lines(options)))
+    show("\n".join(options.lines(options)), options)
+    if options.json is not None:
+        write_json(field_figures(options) if options.kind == "field" else figures(options), options)
+
+
+def figures(options: argparse.Namespace) -> dict[str, Any]:
+    """What the lines say, in numbers, of one convolution or pooling."""
+    p = conv_problem("conv_transpose" if options.kind == "transposed" else "conv", options)
+    sizes = p.spatial, p.out_spatial
+    if options.kind == "pool" and options.ceil_mode:
+        sizes = p.spatial, tuple(map(ceil_mode_size, p.spatial, p.kernel, p.stride, p.padding, p.dilation))
+    found: dict[str, Any] = {name: getattr(p, name) for name in ("kernel", "stride", "padding", "dilation", "groups")}
+    if options.input:
+        found |= dict(zip(("input", "output"), sizes[::-1] if options.kind == "transposed" else sizes))
+    if options.kind == "pool":
+        return found
+    found["parameters"] = p.parameters
+    if options.input:
+        found |= {"multiply_adds": p.multiply_adds, "bytes": p.bytes}
+    return found
+
+
+def field_figures(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """The receptive field after each layer."""
+    from numconv.problem import receptive_field
+
+    named = [dict(zip(("kernel", "stride", "dilation"), each)) for each in options.layers]
+    return [each | {"field": receptive_field(options.layers[: i + 1])} for i, each in enumerate(named)]
 
 
 def conv_lines(options: argparse.Namespace) -> Iterator[str]:

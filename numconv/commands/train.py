@@ -2,7 +2,7 @@
 
 examples:
   numconv train --model lenet5 --data digits
-  numconv train --model lenet5 --set activation=relu --set pooling=max --data mnist --augment --epochs 12
+  numconv train --model lenet5 --set activation=relu --set pooling=max --data mnist --augment
   numconv train --model resnet18 --data photos --size 224 --out photos-run
   numconv train --model lenet5 --data digits --epochs 20 --resume
 
@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from numconv.commands.common import add_json, show, write_json
 from numconv.commands.datasets import HELP, Data, load
 from numconv.extras import require
 
@@ -48,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="equal seeds give equal results; default: 0")
     parser.add_argument("--out", type=Path, default=Path("numconv-train"), metavar="DIR", help="default: numconv-train")
     parser.add_argument("--resume", action="store_true", help="go on from DIR/checkpoint.npz")
+    add_json(parser)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -89,8 +91,9 @@ def run(options: argparse.Namespace) -> None:
     train.draw_filters(model, options.out / "filters.png")
     train.draw_features(model, part[0][0], options.out / "features.png")
     last = history[-1]
-    print(f"{last['validation_accuracy']:.2%} of {len(part[1])} pictures right that it was not trained on")
-    print(f"{options.out}: checkpoint.npz, model.npz, curves.png, filters.png, features.png")
+    show(f"{last['validation_accuracy']:.2%} of {len(part[1])} pictures right that it was not trained on", options)
+    show(f"{options.out}: checkpoint.npz, model.npz, curves.png, filters.png, features.png", options)
+    write_json({"model": options.model, "classes": found.classes, "history": history}, options)
 
 
 def restore(path: Path) -> tuple[Any, list[str], tuple[int, int, int]]:

@@ -13,12 +13,16 @@ that 'numconv info' shows. Without OPERATION: conv2d, conv_transpose2d, max_pool
 from __future__ import annotations
 
 import argparse
+import itertools
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
 import numpy as np
+
+from numconv.commands.common import add_json, show, write_json
+from numconv.terminal import Progress
 
 DEFAULT = ("conv2d", "conv_transpose2d", "max_pool2d", "avg_pool2d")
 KINDS = ("conv{}d", "conv_transpose{}d", "conv{}d_input", "conv{}d_weight", "max_pool{}d", "avg_pool{}d")
@@ -31,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("operations", nargs="*", metavar="OPERATION")
     parser.add_argument("--dtype", nargs="+", default=["float32"], metavar="DTYPE", help="default: float32")
     parser.add_argument("--data-format", nargs="+", default=["NCHW"], choices=("NCHW", "NHWC"), help="default: NCHW")
+    add_json(parser)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -39,14 +44,19 @@ def run(options: argparse.Namespace) -> None:
         if name not in KNOWN:
             raise ValueError(f"OPERATION: expected some of {', '.join(KNOWN)}, got {name!r}")
     dtypes = [numpy_dtype(name) for name in options.dtype]
-    for name in operations:
-        for dtype in dtypes:
-            for data_format in options.data_format:
-                start, count = time.perf_counter(), 0
-                for call in calls(name, dtype, None if data_format == "NCHW" else "channels_last"):
-                    call()
-                    count += 1
-                print(f"{name} {dtype} {data_format}: {count} shapes, {time.perf_counter() - start:.1f} s", flush=True)
+    records = []
+    for name, dtype, data_format in itertools.product(operations, dtypes, options.data_format):
+        asked = list(calls(name, dtype, None if data_format == "NCHW" else "channels_last"))
+        start = time.perf_counter()
+        with Progress("shapes", len(asked)) as progress:
+            for call in asked:
+                progress.begin(f"{name} {dtype} {data_format}")
+                call()
+        seconds = time.perf_counter() - start
+        show(f"{name} {dtype} {data_format}: {len(asked)} shapes, {seconds:.1f} s", options)
+        record = {"operation": name, "dtype": dtype.name, "data_format": data_format, "shapes": len(asked)}
+        records.append(record | {"seconds": seconds})
+    write_json(records, options)
 
 
 def numpy_dtype(name: str) -> np.dtype:

@@ -8,7 +8,7 @@ from typing import Any
 
 from numconv.demo.pictures import Picture
 from numconv.demo.race import digits, gflops
-from numconv.lab.race import Timing
+from numconv.lab.timing import Timing
 
 OURS, OTHERS, COLUMNS = "#1f6feb", "#aeb4c0", 4
 

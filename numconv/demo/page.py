@@ -10,7 +10,7 @@ from string import Template
 
 from numconv.demo.pictures import Picture
 from numconv.demo.race import PROBLEM, ROUNDS, digits, gflops
-from numconv.lab.race import Timing
+from numconv.lab.timing import Timing
 
 BAR_LEFT, BAR_LONGEST, BAR_PITCH, BAR_HEIGHT = 330, 520, 34, 22
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 import numconv as nc
-from numconv.lab.race import fastest
+from numconv.lab.timing import fastest
 
 TIMED_SECONDS = 0.05
 EYE = (slice(72, 168), slice(98, 242))

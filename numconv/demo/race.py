@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,10 +9,10 @@ import numpy as np
 
 import numconv as nc
 from numconv.algorithm import candidates
-from numconv.commands.common import table
 from numconv.lab.peers import peers
-from numconv.lab.race import Contender, Timing, race
+from numconv.lab.timing import Contender, Timing, race
 from numconv.problem import ConvProblem
+from numconv.terminal import digits, table
 
 SHAPE, WEIGHT_SHAPE = (1, 64, 56, 56), (64, 64, 3, 3)
 PROBLEM = ConvProblem.make("conv2d", SHAPE, WEIGHT_SHAPE, padding=1)
@@ -60,26 +58,12 @@ def contenders(layer: Layer) -> tuple[list[Contender], dict[str, str]]:
         else:
             refused[algorithm.name] = reason
     found.append(Contender("NumPy sliding_window_view, tensordot", lambda: numpy_way(x, weight)))
-    if importlib.util.find_spec("scipy"):
-        found.append(scipy_way(x, weight))
-    geometry = {"stride": (1, 1), "padding": (1, 1), "dilation": (1, 1), "groups": 1}
-    return found + peers("conv2d", x, weight, geometry), refused
+    return found + peers(PROBLEM, {"x": x, "weight": weight}), refused
 
 
 def named(layer: Layer, name: str) -> Callable[[], np.ndarray]:
     """A call of the algorithm `name`."""
     return lambda: nc.conv2d(layer.x, layer.weight, padding=1, algorithm=name)
-
-
-def scipy_way(x: np.ndarray, weight: np.ndarray) -> Contender:
-    """SciPy correlates one output channel after another."""
-    from scipy import signal
-
-    def call() -> np.ndarray:
-        padded = np.pad(x[0], ((0, 0), (1, 1), (1, 1)))
-        return np.stack([signal.correlate(padded, w, "valid")[0] for w in weight])[None]
-
-    return Contender("SciPy signal.correlate", call)
 
 
 def run(layer: Layer, field: list[Contender], progress: Callable[[], object]) -> list[Timing]:
@@ -100,8 +84,3 @@ def summary(timings: list[Timing]) -> str:
         speed = (digits(t.seconds * 1e3), digits(gflops(t))) if t.seconds > 0 else ("wrong result", "")
         rows.append((t.name, *speed, f"{t.error:.1e}", f"{t.first * 1e3:.0f}"))
     return table(rows)
-
-
-def digits(value: float) -> str:
-    """About three digits of a positive number, never an exponent."""
-    return f"{value:.{max(0, 2 - math.floor(math.log10(value)))}f}"

@@ -12,6 +12,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -106,14 +107,20 @@ class Frame:
     def __init__(self, graph: Graph, n: int, arrays: Sequence[Any]) -> None:
         self._copy, self._copied = gpu("arrays").write, gpu("arrays").copied
         self._inputs = [self._copied(array) for array in arrays]
-        self._recording = gpu("recording").Recording(lambda: _results(graph, n, self._inputs))
+        self._make = partial(_results, graph, n, self._inputs)
+        self._recording = gpu("recording").Recording(self._make)
         self._ran = True
 
-    def run(self, arrays: Sequence[Any]) -> list[Any]:
-        """Outputs for inputs of the frame's shapes and dtypes; the first time for those that it was made with."""
+    def run(self, arrays: Sequence[Any], apart: bool = False) -> list[Any]:
+        """Outputs for inputs of the frame's shapes and dtypes; the first time for those that it was made with.
+
+        With `apart` the graph's operations are called one by one in place of what was noted of them.
+        """
         if not self._ran:
             for mine, given in zip(self._inputs, arrays):
                 self._copy(mine, given)
+            if apart:
+                return [self._copied(out) for out in self._make()]
             self._recording.run()
         self._ran = False
         return [self._copied(out) for out in self._recording.results]

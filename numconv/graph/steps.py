@@ -132,7 +132,9 @@ def _pool(node: Node, inputs: Sequence[np.ndarray], out: np.ndarray | None, foun
     algorithm: Any = select(problem, node.attributes.get("algorithm", "auto"))
     x, out = x.reshape(problem.input_shape), out.reshape(problem.result_shape)
     run = partial(algorithm.run, problem, (x,), (out,))
-    return _Launching(run, x, out) if algorithm.replays else run
+    step: Any = _Launching(run, x, out) if algorithm.replays else run
+    step.problem, step.algorithm = problem, algorithm  # for those who ask what runs
+    return step
 
 
 def _linear(node: Node, inputs: Sequence[Any], out: np.ndarray) -> Step | None:

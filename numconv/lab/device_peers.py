@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from numconv.lab.race import Contender
+from numconv.lab.peers import torch_way
+from numconv.lab.timing import Contender
 
 
 def cudnn_convolution(
@@ -37,6 +38,15 @@ def cudnn_pooling(name: str, x: np.ndarray, options: dict[str, Any]) -> list[Con
     return [
         Contender("cuDNN", no_grad(torch, function, on_torch(torch, x).movedim(-1, 1), **options), read=first_image)
     ]
+
+
+def cudnn_problem(problem: Any, arrays: dict[str, np.ndarray]) -> list[Contender]:
+    """A problem by cuDNN, on copies of the arrays; no contender where PyTorch has no GPU, or not the operation."""
+    torch = cudnn(getattr(problem, "precision", "default") == "fast")
+    if torch is None:
+        return []
+    way = torch_way(problem, arrays, "cuDNN", partial(on_torch, torch), lambda result: result.double().cpu().numpy())
+    return [] if way is None else [way]
 
 
 def cudnn(fast: bool) -> Any:

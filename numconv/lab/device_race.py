@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from numconv.lab.race import Contender, Timing
+from numconv.lab.timing import Contender, Timing, checked
 
 LEAST = 10  # launches of a measurement
 COPIED = 1 << 30  # bytes of the array whose copy gives the memory's bandwidth
@@ -45,22 +45,15 @@ def device_race(
     rounds: int = 5,
     budget: float = 0.05,
     clock: Callable[[Callable[[], Any], float], float] = seconds_of,
+    progress: Callable[[], object] = lambda: None,
 ) -> list[Timing]:
-    """As `race.race`, by the device's clock: results are compared first, those that are wrong are not timed.
-
-    `first` of a timing is not measured.
-    """
-    timings, running = [], []
-    for contender in contenders:
-        actual = contender.read(contender.call())
-        error = float(np.max(np.abs(actual - expected), initial=0)) / scale
-        timings.append(Timing(contender.name, contender.ours, math.nan, error))
-        if error <= tolerance:
-            timings[-1].seconds = math.inf
-            running.append((contender, timings[-1]))
+    """As `timing.race`, by the device's clock; `first` of a timing is that of the host."""
+    timings = [checked(contender, expected, scale, tolerance) for contender in contenders]
+    running = [pair for pair in zip(contenders, timings) if pair[1].seconds == math.inf]
     for _ in range(rounds):
         for contender, timing in running:
             timing.seconds = min(timing.seconds, clock(contender.call, budget))
+            progress()
     return timings
 
 

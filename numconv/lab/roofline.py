@@ -9,6 +9,7 @@ the direct method, so that algorithms that do fewer (Winograd, FFT, separable fa
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +19,10 @@ import numpy as np
 
 from numconv.kernels.cpu import jit, simd
 from numconv.kernels.cpu.memory import aligned
-from numconv.lab.race import fastest
-from numconv.measured import MACHINE, cpu_name, keep
+from numconv.lab.timing import fastest
+from numconv.measured import MACHINE, cpu_name, entries, keep
 from numconv.options import get_num_threads
+from numconv.problem import accumulator_dtype
 
 DTYPES, BANDWIDTHS = ("float32", "float64"), ("memory", "read", "cached")
 # Steps of a tile whose operands stay in 32 KiB of first-level cache, and tiles a call: about a millisecond.
@@ -113,7 +115,7 @@ def floor(problem: Any, ceilings: Ceilings) -> Floor:
     Its arrays then come from the last-level cache where they take at most half of it, else from memory.
     """
     resident = problem.bytes <= last_level_cache() // 2
-    compute = problem.flops / ceilings.fma[problem.dtype.name]
+    compute = problem.flops / ceilings.fma[accumulator_dtype(problem.dtype).name]
     moving = problem.bytes / (ceilings.cached if resident else ceilings.memory)
     by = "FMA" if compute >= moving else "cache" if resident else "memory"
     return Floor(max(compute, moving) / 1e9, by)
@@ -195,6 +197,31 @@ def last_level_cache() -> int:
         text = path.read_text("utf-8").strip()
         sizes.append(int(text.rstrip("KM")) << (20 if text.endswith("M") else 10))
     return max(sizes) if len(sizes) > 1 else 32 << 20
+
+
+@functools.cache
+def ceilings(threads: int) -> Ceilings:
+    """What so many threads reach: as `numconv bench --roofline` kept it; where it did not, measured in a second."""
+    kept: Any = entries(MACHINE).get(cpu_name())
+    try:
+        one, every = (_kept(kept, suffix, n) for suffix, n in (("1", 1), ("all", int(kept["threads"]))))
+    except (KeyError, TypeError, ValueError):
+        one, every = Meter().ceilings()
+    if threads == 1:
+        return one
+    if threads >= every.threads:
+        return every
+
+    def scaled(single: float, most: float) -> float:
+        return min(threads * single, most)
+
+    fma = {dtype: scaled(one.fma[dtype], every.fma[dtype]) for dtype in one.fma}
+    return Ceilings(threads, fma, *(scaled(getattr(one, name), getattr(every, name)) for name in BANDWIDTHS))
+
+
+def _kept(entry: dict[str, Any], suffix: str, threads: int) -> Ceilings:
+    fma = {"float32": float(entry[f"fma_{suffix}"]), "float64": float(entry[f"fma_float64_{suffix}"])}
+    return Ceilings(threads, fma, *(float(entry[f"{name}_{suffix}"]) for name in ("bandwidth", "read", "cached")))
 
 
 def store(one: Ceilings, every: Ceilings) -> str:

@@ -157,6 +157,15 @@ FAMILIES: dict[str, tuple[Shape, ...]] = {
     ),
 }
 
+# Whose gradients are raced: the 3x3 layers of stride 1 of ResNet-50, and two of VGG-16.
+GRADIENTS: dict[str, tuple[Shape, ...]] = {
+    "resnet50": tuple(s for s in RESNET50 if s.kernel == (3, 3) and s.stride == (1, 1)),
+    "vgg16": (
+        _shape("conv1_2", (64, 224, 224), 64, 3, 1, 1),
+        _shape("conv3_2", (256, 56, 56), 256, 3, 1, 1),
+    ),
+}
+
 
 @dataclass(frozen=True)
 class Pooling:

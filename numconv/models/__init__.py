@@ -1,4 +1,5 @@
-"""Models by torchvision's names, with its arguments and `state_dict` keys, and others after their papers.
+"""Models by torchvision's names, with its arguments and `state_dict` keys, and others after their papers; `look`, to
+look inside them.
 
 >>> from numconv import models
 >>> model = models.resnet18(num_classes=10)
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from numconv.models import look
 from numconv.models._alexnet import AlexNet, AlexNet2012, alexnet, alexnet_2012
 from numconv.models._autoencoder import ConvAutoencoder, conv_autoencoder
 from numconv.models._blocks import ConvNormActivation, SqueezeExcitation
@@ -69,6 +71,7 @@ __all__ = [
     "googlenet",
     "inception_v1",
     "lenet5",
+    "look",
     "mobilenet_v1",
     "mobilenet_v2",
     "names",

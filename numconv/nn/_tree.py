@@ -23,8 +23,9 @@ class Tree:
     def __getattr__(self, name: str) -> Any:
         own = self.__dict__
         for kind in _KINDS:
-            if name in own.get(kind, ()):
-                return own[kind][name]
+            entries = own.get(kind, ())
+            if name in entries:
+                return entries[name]
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __setattr__(self, name: str, value: Any) -> None:

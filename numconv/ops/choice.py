@@ -69,7 +69,7 @@ class Explanation:
         self.rejected = {a.name: reason for a, _, reason in rows if reason is not None}
         self.estimated = {a.name: cost for a, cost, reason in rows if reason is None}
         self.measured = measured.times(problem)
-        self._floor = _floor(problem)
+        self._floor = roofline(problem)
         self.floor = max(self._floor) if self._floor else None
         self._algorithms = [a for a, _, _ in rows]
 
@@ -336,7 +336,7 @@ def _gradient(problem: ConvProblem) -> np.ndarray:
     return np.random.default_rng(0).random(problem.output_shape, np.float32).astype(problem.dtype)
 
 
-def _floor(problem: Any) -> tuple[float, float] | None:
+def roofline(problem: Any) -> tuple[float, float] | None:
     """(seconds of arithmetic, seconds of memory) at the machine's ceilings: no direct summation takes less than both.
 
     The rate of float32 stands for all that is summed in it; float64 has half of it, a complex product is four real

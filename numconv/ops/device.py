@@ -14,6 +14,16 @@ _tables: dict[type, dict[str, Callable[..., Any]]] = {}
 _host: set[type] = {np.ndarray, type(None), int, float, bool, tuple, list, str}  # types of which no array is a device's
 
 
+observer: Callable[[str, Any, Callable[[], Any]], Any] | None = None  # of calls on a GPU: see `numconv.tracing`
+
+
+def observed(what: str, call: Any, function: Callable[..., Any], *operands: Any) -> Any:
+    """`function(*operands)`, the part `what` of a call on a GPU, "pack" or "run": through the observer, if any."""
+    if observer is None:
+        return function(*operands)
+    return observer(what, call, functools.partial(function, *operands))
+
+
 def table(kind: type) -> dict[str, Callable[..., Any]]:
     """The functions for arrays of a type that is not NumPy's, by their names here; to be filled by the device."""
     _host.discard(kind)
@@ -65,6 +75,21 @@ def by_device(function: F) -> F:
                     return entries[name](*operands, **options)
         result = function(*operands, **options)
         return np.asarray(result) if isinstance(result, np.generic) else result
+
+    return call  # type: ignore[return-value]
+
+
+def by_device_of_first(function: F) -> F:
+    """`by_device` for a function of lists of arrays: where the first list's first array lies."""
+    name = function.__name__
+
+    @functools.wraps(function)
+    def call(arrays: Any, *others: Any, **options: Any) -> Any:
+        if arrays and type(arrays[0]) not in _host:
+            entries = _entries(arrays[0])
+            if entries is not None:
+                return entries[name](arrays, *others, **options)
+        return function(arrays, *others, **options)
 
     return call  # type: ignore[return-value]
 

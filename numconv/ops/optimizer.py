@@ -1,13 +1,16 @@
 """Steps of optimisers on bare arrays, in place, each one pass over memory; and the norm of gradients.
 
-Names and formulas are those of `torch.optim`. What is kept of earlier steps is the caller's: arrays of zeros at first,
-from `state_like`. Half precision is computed in float32, in which its state is kept too.
+Names and formulas are those of `torch.optim`. A step takes many parameters of one dtype. What is kept of earlier steps
+is the caller's: arrays of zeros at first, from `state_like`, and `Places`. Half precision is computed in float32, in
+which its state is kept too.
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
 import math
+import operator
 from typing import Any
 
 import numpy as np
@@ -15,6 +18,7 @@ import numpy as np
 from numconv.algorithm import kernels
 from numconv.kernels.cpu.memory import flat, native
 from numconv.ops.arrays import by_device
+from numconv.ops.device import by_device_of_first, on_host
 from numconv.problem import HALF
 
 
@@ -24,11 +28,36 @@ def state_like(param: np.ndarray) -> np.ndarray:
     return np.zeros(param.shape, _work(param.dtype))
 
 
-@by_device
+class Places:
+    """Where the arrays of a step lie, as long as they are the same: NumPy takes 0.8 us to tell it of one."""
+
+    def __init__(self) -> None:
+        self._params: list[np.ndarray] = []
+        self._kept: list[np.ndarray] = []
+        self._table: Any = None
+
+    def __reduce__(self) -> Any:
+        return Places, ()  # a copy's arrays lie elsewhere
+
+    def table(self, params: list[np.ndarray], states: list[list[np.ndarray]]) -> Any:
+        """The table of `kernels.update` for flat arrays of `params` and `states`; None where they must be converted."""
+        kept = list(itertools.chain(*states))
+        if not (_same(params, self._params) and _same(kept, self._kept)):
+            self._params, self._kept = params, kept
+            self._table = _table(params, states)
+        return self._table
+
+
+def _same(some: list[np.ndarray], others: list[np.ndarray]) -> bool:
+    return len(some) == len(others) and all(map(operator.is_, some, others))
+
+
+@by_device_of_first
 def sgd(
-    param: np.ndarray,
-    grad: np.ndarray,
-    momentum_buffer: np.ndarray | None,
+    params: list[np.ndarray],
+    grads: list[np.ndarray],
+    momentum_buffers: list[np.ndarray] | None,
+    places: Places,
     *,
     lr: float,
     momentum: float = 0.0,
@@ -41,13 +70,15 @@ def sgd(
 
     Parameters
     ----------
-    param : ndarray
+    params : list of ndarray
         Changed in place, in any layout.
-    grad : ndarray
-        Of its shape.
-    momentum_buffer : ndarray or None
+    grads : list of ndarray
+        Of their shapes.
+    momentum_buffers : list of ndarray or None
         Changed in place; needed where `momentum` is not 0. On its first step, when it is zeros, PyTorch takes the
         gradient undampened: give `dampening` 0.
+    places : Places
+        Of these parameters and what is kept of them.
     lr, momentum, dampening, weight_decay : float
     nesterov, maximize : bool
 
@@ -61,16 +92,17 @@ def sgd(
     sign = -1.0 if maximize else 1.0
     numbers = sign, weight_decay, lr, momentum, 1.0 - dampening
     kernel = _kernels().sgd(bool(momentum), bool(nesterov))
-    _step(kernel, param, grad, (momentum_buffer if momentum else None,), numbers)
+    _step(kernel, params, grads, [momentum_buffers if momentum else None], places, numbers)
 
 
-@by_device
+@by_device_of_first
 def adam(
-    param: np.ndarray,
-    grad: np.ndarray,
-    exp_avg: np.ndarray,
-    exp_avg_sq: np.ndarray,
-    max_exp_avg_sq: np.ndarray | None,
+    params: list[np.ndarray],
+    grads: list[np.ndarray],
+    exp_avgs: list[np.ndarray],
+    exp_avg_sqs: list[np.ndarray],
+    max_exp_avg_sqs: list[np.ndarray] | None,
+    places: Places,
     *,
     step: int,
     lr: float,
@@ -85,13 +117,11 @@ def adam(
 
     Parameters
     ----------
-    param : ndarray
-        Changed in place, in any layout.
-    grad : ndarray
-        Of its shape.
-    exp_avg, exp_avg_sq : ndarray
+    params, grads, places
+        As in `sgd`.
+    exp_avgs, exp_avg_sqs : list of ndarray
         Changed in place.
-    max_exp_avg_sq : ndarray or None
+    max_exp_avg_sqs : list of ndarray or None
         Where given, changed in place: AMSGrad (Reddi, Kale and Kumar 2018).
     step : int
         From 1.
@@ -106,11 +136,10 @@ def adam(
         If `param` is not of a real float dtype.
     """
     numbers = _adam_numbers(step, lr, beta1, beta2, eps, weight_decay, decoupled, maximize)
-    kernel = _kernels().adam(max_exp_avg_sq is not None)
-    _step(kernel, param, grad, (exp_avg, exp_avg_sq, max_exp_avg_sq), numbers)
+    kernel = _kernels().adam(max_exp_avg_sqs is not None)
+    _step(kernel, params, grads, [exp_avgs, exp_avg_sqs, max_exp_avg_sqs], places, numbers)
 
 
-@functools.lru_cache(maxsize=16)
 def _adam_numbers(
     step: int, lr: float, beta1: float, beta2: float, eps: float, weight_decay: float, decoupled: bool, maximize: bool
 ) -> tuple[float, ...]:
@@ -120,13 +149,14 @@ def _adam_numbers(
     return sign, decay, shrink, 1 - beta1, beta2, 1 - beta2, lr / (1 - beta1**step), root, eps
 
 
-@by_device
+@by_device_of_first
 def rmsprop(
-    param: np.ndarray,
-    grad: np.ndarray,
-    square_avg: np.ndarray,
-    grad_avg: np.ndarray | None,
-    momentum_buffer: np.ndarray | None,
+    params: list[np.ndarray],
+    grads: list[np.ndarray],
+    square_avgs: list[np.ndarray],
+    grad_avgs: list[np.ndarray] | None,
+    momentum_buffers: list[np.ndarray] | None,
+    places: Places,
     *,
     lr: float,
     alpha: float,
@@ -139,15 +169,13 @@ def rmsprop(
 
     Parameters
     ----------
-    param : ndarray
-        Changed in place, in any layout.
-    grad : ndarray
-        Of its shape.
-    square_avg : ndarray
+    params, grads, places
+        As in `sgd`.
+    square_avgs : list of ndarray
         Changed in place.
-    grad_avg : ndarray or None
+    grad_avgs : list of ndarray or None
         Where given, changed in place: the centred form (Graves 2013).
-    momentum_buffer : ndarray or None
+    momentum_buffers : list of ndarray or None
         Changed in place; needed where `momentum` is not 0.
     lr, alpha, eps, weight_decay, momentum : float
     maximize : bool
@@ -161,8 +189,8 @@ def rmsprop(
     """
     sign = -1.0 if maximize else 1.0
     numbers = sign, weight_decay, lr, alpha, 1 - alpha, eps, momentum
-    kernel = _kernels().rmsprop(grad_avg is not None, bool(momentum))
-    _step(kernel, param, grad, (square_avg, grad_avg, momentum_buffer if momentum else None), numbers)
+    kernel = _kernels().rmsprop(grad_avgs is not None, bool(momentum))
+    _step(kernel, params, grads, [square_avgs, grad_avgs, momentum_buffers if momentum else None], places, numbers)
 
 
 @by_device
@@ -192,17 +220,6 @@ def _kernels() -> Any:
     return kernels("update")
 
 
-@functools.lru_cache(maxsize=64)
-def _numbers(dtype: np.dtype, values: tuple[float, ...]) -> np.ndarray:
-    """The same for all parameters of a step."""
-    return np.array(values, dtype)
-
-
-@functools.cache
-def _none(dtype: np.dtype) -> np.ndarray:
-    return np.zeros(1, dtype)
-
-
 @functools.cache
 def _work(dtype: np.dtype) -> np.dtype:
     """The dtype that steps of parameters of a dtype are computed in."""
@@ -222,20 +239,35 @@ def _flat(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 def _step(
     kernel: Any,
-    param: np.ndarray,
-    grad: np.ndarray,
-    states: tuple[np.ndarray | None, ...],
+    params: list[np.ndarray],
+    grads: list[np.ndarray],
+    states: list[list[np.ndarray] | None],
+    places: Places,
     numbers: tuple[float, ...],
 ) -> None:
-    dtype, shape = _work(param.dtype), param.shape
-    if grad.shape != shape:
-        raise ValueError(f"grad must have the parameter's shape {shape}, got {grad.shape}")
-    kept = []
-    for state in states:
-        if state is not None and state.shape != shape:
-            raise ValueError(f"state must have the parameter's shape {shape}, got {state.shape}")
-        kept.append(_none(dtype) if state is None else state.reshape(-1))
-    target = param if param.dtype is dtype and param.flags.carray else native(param.astype(dtype, order="C"))
-    _kernels().launch(kernel, target.reshape(-1), _flat(grad, dtype), *kept, _numbers(dtype, numbers))
-    if target is not param:
-        param[...] = target
+    if not params:
+        return
+    dtype = _work(params[0].dtype)
+    kept = [params if state is None else state for state in states]  # a kernel reads none that is not given
+    for others in (grads, *kept):
+        for param, other in zip(params, others, strict=True):
+            if other.shape != param.shape:
+                raise ValueError(f"gradient and state must have the parameter's shape {param.shape}, got {other.shape}")
+    table, targets = places.table(params, kept), params
+    if table is None:
+        targets = [native(p.astype(dtype, order="C")) for p in params]
+        table = _table(targets, [targets if state is params else state for state in kept])
+    table.launch(kernel, [_flat(grad, dtype) for grad in grads], np.array(numbers, dtype))
+    if targets is not params:
+        for param, target in zip(params, targets):
+            param[...] = target
+
+
+def _table(params: list[np.ndarray], states: list[list[np.ndarray]]) -> Any:
+    """The table of arrays as they are; None where some must be converted."""
+    dtype = _work(params[0].dtype)
+    every = [params, *states]
+    if not all(on_host("params", a).dtype == dtype and a.flags.carray for arrays in every for a in arrays):
+        return None
+    first, *rest = [[a.reshape(-1) for a in arrays] for arrays in every]
+    return _kernels().Table(first, rest)

@@ -18,17 +18,17 @@ from numconv.problem import FIRST, HALF, LAST, PoolProblem, integer, join_shape,
 
 _LIMIT = 4096  # calls remembered
 _INDEX = np.dtype(np.int64)
-_calls: dict[Any, _Call] = {}
+_calls: dict[Any, Call] = {}
 
 
-class _Call:
+class Call:
     """What is remembered of a call. Arrays are reshaped to those of the problem."""
 
     def __init__(self, problem: PoolProblem, algorithm: Any, shape: tuple[int, ...]) -> None:
         self.problem = problem
         self.source = problem.output_shape if problem.backward else problem.input_shape
         self.target = problem.result_shape
-        self._algorithm, self._shape, self._dtype = algorithm, shape, problem.result_dtype
+        self.algorithm, self._shape, self._dtype = algorithm, shape, problem.result_dtype
         self._large = math.prod(shape) * self._dtype.itemsize >= LARGE
         self._checks = "max" in problem.operation and (problem.backward or "unpool" in problem.operation)
         self._replays = algorithm.replays and hasattr(algorithm, "first_run")
@@ -62,11 +62,11 @@ class _Call:
         for array in inputs:
             replays = replays and array.flags.carray
         if not replays:
-            self._algorithm.run(self.problem, inputs, outputs)
+            self.algorithm.run(self.problem, inputs, outputs)
         elif self._again is not None:
             self._again(*inputs, *outputs)
         else:
-            again = self._algorithm.first_run(self.problem, inputs, outputs)
+            again = self.algorithm.first_run(self.problem, inputs, outputs)
             self._replays, self._again = again is not None, again
 
 
@@ -287,8 +287,8 @@ def unpool_gradient(operation: str, input_size: Any, indices: Any, grad_output: 
     return call.run(_shaped(indices, call.target), _shaped(grad_output, call.problem.input_shape))
 
 
-def _choose(problem: PoolProblem, algorithm: str, shape: tuple[int, ...]) -> _Call:
-    return _Call(problem, select(problem, algorithm), shape)
+def _choose(problem: PoolProblem, algorithm: str, shape: tuple[int, ...]) -> Call:
+    return Call(problem, select(problem, algorithm), shape)
 
 
 def _shaped(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -298,7 +298,7 @@ def _shaped(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return native(array).reshape(shape)
 
 
-def _find(*parts: Any) -> tuple[Any, _Call | None]:
+def _find(*parts: Any) -> tuple[Any, Call | None]:
     """(key, what is remembered of a call); no key where an argument cannot be part of one, such as a list."""
     key = (*parts, *map(type, parts), forced(), settings.version)
     try:
@@ -307,7 +307,7 @@ def _find(*parts: Any) -> tuple[Any, _Call | None]:
         return None, None
 
 
-def _remember(key: Any, call: _Call) -> _Call:
+def _remember(key: Any, call: Call) -> Call:
     if key is not None:
         if len(_calls) >= _LIMIT:
             _calls.clear()

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from numconv.ops import optimizer
-from numconv.optim._optimizer import Optimizer
+from numconv.ops.optimizer import Places
+from numconv.optim._optimizer import Optimizer, counted, kept
 
 
 class Adam(Optimizer):
@@ -55,16 +56,15 @@ class Adam(Optimizer):
         if len(options["betas"]) != 2 or not all(0 <= beta < 1 for beta in options["betas"]):
             raise ValueError(f"betas must be two numbers from 0 to below 1, got {options['betas']}")
 
-    def _update(self, param: Any, grad: Any, state: dict[str, Any], options: dict[str, Any]) -> None:
-        needed = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq") if options["amsgrad"] else ("exp_avg", "exp_avg_sq")
-        for name in needed:
-            if name not in state:
-                state[name] = optimizer.state_like(param)
-        state["step"] = state.get("step", 0) + 1
+    def _update(
+        self, params: list[Any], grads: list[Any], states: list[dict[str, Any]], options: dict[str, Any], places: Places
+    ) -> None:
+        means, squares = (kept(states, name, params) for name in ("exp_avg", "exp_avg_sq"))
+        largest = kept(states, "max_exp_avg_sq", params) if options["amsgrad"] else None
         beta1, beta2 = options["betas"]
         optimizer.adam(
-            param, grad, state["exp_avg"], state["exp_avg_sq"], state["max_exp_avg_sq"] if options["amsgrad"] else None,
-            step=state["step"], lr=options["lr"], beta1=beta1, beta2=beta2, eps=options["eps"],
+            params, grads, means, squares, largest, places,
+            step=counted(states), lr=options["lr"], beta1=beta1, beta2=beta2, eps=options["eps"],
             weight_decay=options["weight_decay"], decoupled=self._decoupled, maximize=options["maximize"],
         )  # fmt: skip
 

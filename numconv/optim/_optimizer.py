@@ -6,6 +6,7 @@ An optimiser says in `_update` what one step does to one parameter.
 from __future__ import annotations
 
 import copy
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 from numconv.autograd.modes import enable_grad
 from numconv.autograd.tape import Tensor
 from numconv.ops import arrays
-from numconv.ops.optimizer import state_like
+from numconv.ops.optimizer import Places, state_like
 
 
 class Optimizer:
@@ -47,6 +48,7 @@ class Optimizer:
             raise TypeError("params must be an iterable of Tensors or dicts, got a Tensor")
         self.defaults = defaults
         self.state: dict[Tensor, dict[str, Any]] = {}
+        self._places: defaultdict[Any, Places] = defaultdict(Places)
         self.param_groups: list[dict[str, Any]] = []
         groups = list(params)
         if not groups:
@@ -77,8 +79,13 @@ class Optimizer:
             if not options.get(name, 0) >= 0:
                 raise ValueError(f"{name} must be at least 0, got {options[name]!r}")
 
-    def _update(self, param: Any, grad: Any, state: dict[str, Any], options: dict[str, Any]) -> None:
-        """Take one step with one parameter: bare arrays, the parameter and what `state` keeps changed in place."""
+    def _update(
+        self, params: list[Any], grads: list[Any], states: list[dict[str, Any]], options: dict[str, Any], places: Places
+    ) -> None:
+        """Take one step with parameters of one dtype of which alike is kept: bare arrays.
+
+        The parameters and what is kept of each, in its dictionary of `states`, are changed in place.
+        """
         raise NotImplementedError
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -97,11 +104,19 @@ class Optimizer:
         if closure is not None:
             with enable_grad():
                 loss = closure()
-        for group in self.param_groups:
+        for number, group in enumerate(self.param_groups):
+            alike: dict[Any, list[tuple[Any, ...]]] = {}
             for p in group["params"]:
                 if p.grad is not None and p.requires_grad:
-                    self._update(p.data, p.grad.data, self.state.setdefault(p, {}), group)
+                    state = self.state.get(p)
+                    if state is None:
+                        state = self.state[p] = {}
+                    kind = p.data.dtype, state.get("step"), len(state)
+                    alike.setdefault(kind, []).append((p.data, p.grad.data, state))
                     p.bump()
+            for (dtype, *_), found in alike.items():
+                params, grads, states = ([each[i] for each in found] for i in range(3))
+                self._update(params, grads, states, group, self._places[number, dtype])
         return loss
 
     def zero_grad(self, set_to_none: bool = True) -> None:
@@ -145,6 +160,22 @@ class Optimizer:
             lines.append(f"Parameter Group {i}")
             lines += [f"    {name}: {group[name]}" for name in sorted(group) if name != "params"]
         return "\n".join([*lines, ")"])
+
+
+def kept(states: list[dict[str, Any]], name: str, params: list[Any]) -> list[Any]:
+    """What is kept of each parameter under a name: zeros at first."""
+    for state, param in zip(states, params):
+        if name not in state:
+            state[name] = state_like(param)
+    return [state[name] for state in states]
+
+
+def counted(states: list[dict[str, Any]]) -> int:
+    """The number of this step, the same for all."""
+    step = states[0].get("step", 0) + 1
+    for state in states:
+        state["step"] = step
+    return step
 
 
 def _loaded(param: Tensor, kept: dict[str, Any]) -> dict[str, Any]:

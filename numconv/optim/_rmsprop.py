@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from numconv.ops import optimizer
-from numconv.optim._optimizer import Optimizer
+from numconv.ops.optimizer import Places
+from numconv.optim._optimizer import Optimizer, counted, kept
 
 
 class RMSprop(Optimizer):
@@ -48,14 +49,14 @@ class RMSprop(Optimizer):
         options = {"lr": lr, "alpha": alpha, "eps": eps, "weight_decay": weight_decay, "momentum": momentum}
         super().__init__(params, {**options, "centered": centered, "maximize": maximize})
 
-    def _update(self, param: Any, grad: Any, state: dict[str, Any], options: dict[str, Any]) -> None:
-        needed = {"square_avg": True, "grad_avg": options["centered"], "momentum_buffer": options["momentum"] != 0}
-        for name, wanted in needed.items():
-            if wanted and name not in state:
-                state[name] = optimizer.state_like(param)
-        state["step"] = state.get("step", 0) + 1
+    def _update(
+        self, params: list[Any], grads: list[Any], states: list[dict[str, Any]], options: dict[str, Any], places: Places
+    ) -> None:
+        counted(states)
         optimizer.rmsprop(
-            param, grad, state["square_avg"], state.get("grad_avg") if options["centered"] else None,
-            state.get("momentum_buffer"), lr=options["lr"], alpha=options["alpha"], eps=options["eps"],
+            params, grads, kept(states, "square_avg", params),
+            kept(states, "grad_avg", params) if options["centered"] else None,
+            kept(states, "momentum_buffer", params) if options["momentum"] else None, places,
+            lr=options["lr"], alpha=options["alpha"], eps=options["eps"],
             weight_decay=options["weight_decay"], momentum=options["momentum"], maximize=options["maximize"],
         )  # fmt: skip

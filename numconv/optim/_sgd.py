@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from numconv.ops import optimizer
-from numconv.optim._optimizer import Optimizer
+from numconv.ops.optimizer import Places
+from numconv.optim._optimizer import Optimizer, kept
 
 
 class SGD(Optimizer):
@@ -49,12 +50,15 @@ class SGD(Optimizer):
                 f"nesterov needs momentum above 0 and dampening 0, got {options['momentum']} and {options['dampening']}"
             )
 
-    def _update(self, param: Any, grad: Any, state: dict[str, Any], options: dict[str, Any]) -> None:
-        first = options["momentum"] != 0 and "momentum_buffer" not in state
-        if first:
-            state["momentum_buffer"] = optimizer.state_like(param)
+    def _update(
+        self, params: list[Any], grads: list[Any], states: list[dict[str, Any]], options: dict[str, Any], places: Places
+    ) -> None:
+        momentum, dampening = options["momentum"], options["dampening"]
+        buffers = None
+        if momentum:
+            dampening = dampening if "momentum_buffer" in states[0] else 0
+            buffers = kept(states, "momentum_buffer", params)
         optimizer.sgd(
-            param, grad, state.get("momentum_buffer"), lr=options["lr"], momentum=options["momentum"],
-            dampening=0 if first else options["dampening"], weight_decay=options["weight_decay"],
-            nesterov=options["nesterov"], maximize=options["maximize"],
+            params, grads, buffers, places, lr=options["lr"], momentum=momentum, dampening=dampening,
+            weight_decay=options["weight_decay"], nesterov=options["nesterov"], maximize=options["maximize"],
         )  # fmt: skip

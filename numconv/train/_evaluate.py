@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 from numconv.autograd import Tensor, no_grad
 from numconv.autograd import functional as F
 from numconv.nn import Module
+from numconv.nn._mode import mode
 from numconv.ops import arrays
 from numconv.problem import integer
 
@@ -122,20 +122,6 @@ class Totals:
     def speed(self) -> float:
         """Examples a second."""
         return self.examples / self.seconds if self.seconds else math.nan
-
-
-@contextmanager
-def mode(model: Module, training: bool) -> Iterator[None]:
-    """Let a model train, or be used, within the `with` block; afterwards each module is as it was."""
-    if not isinstance(model, Module):
-        raise TypeError(f"model must be a Module, got {type(model).__name__}")
-    before = [(module, module.training) for module in model.modules()]
-    model.train(training)
-    try:
-        yield
-    finally:
-        for module, was in before:
-            module.training = was
 
 
 def examples(name: str, values: Any) -> np.ndarray:

@@ -14,12 +14,13 @@ import numpy as np
 from numconv.autograd import Tensor, enable_grad
 from numconv.data import DataLoader
 from numconv.nn import Module
+from numconv.nn._mode import mode
 from numconv.optim import Adam, Optimizer
 from numconv.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from numconv.problem import integer
 from numconv.random import default_generator
 from numconv.train import _checkpoint
-from numconv.train._evaluate import Totals, classification_loss, evaluate, mode, pair
+from numconv.train._evaluate import Totals, classification_loss, evaluate, pair
 from numconv.train._progress import Line, interruptible, shown
 
 

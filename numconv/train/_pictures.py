@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from numconv.extras import require
+from numconv.models import look
+from numconv.models.look._pictures import MOST, Path, grid, new_sheet, stretched
 from numconv.nn import Conv2d, Module
 from numconv.ops import arrays
-from numconv.train._evaluate import predict
 
-Path = str | os.PathLike[str]
-MOST = 32  # maps of a layer that are drawn
-COLUMNS = 8
 TRAINED, JUDGED = "#1f6feb", "#d97706"
 
 
@@ -36,7 +32,7 @@ def draw_curves(history: Sequence[dict[str, float]], path: Path) -> None:
     """
     if not history:
         raise ValueError("history must have at least one epoch, got none")
-    sheet = _sheet(9, 3.4)
+    sheet = new_sheet(9, 3.4)
     epochs = [entry["epoch"] for entry in history]
     for axes, what in zip(sheet.subplots(1, 2), ("loss", "accuracy")):
         for name, colour, label in ((what, TRAINED, "training"), (f"validation_{what}", JUDGED, "validation")):
@@ -62,7 +58,7 @@ def draw_filters(model: Module, path: Path) -> None:
     colours = weight.shape[1] == 3
     maps = np.moveaxis(weight, 1, -1) if colours else weight[:, 0]
     most = np.abs(weight).max() or 1
-    _grid([("filters of the first layer", [0.5 + 0.5 * one / most for one in maps])], path)
+    grid([("filters of the first layer", [0.5 + 0.5 * one / most for one in maps])], path)
 
 
 def draw_features(model: Module, x: Any, path: Path, layers: int = 3) -> None:
@@ -85,20 +81,10 @@ def draw_features(model: Module, x: Any, path: Path, layers: int = 3) -> None:
     x = np.asarray(x)
     if x.ndim != 3:
         raise ValueError(f"x must be one picture (C, H, W), got shape {x.shape}")
-    found: dict[str, np.ndarray] = {}
-
-    def hook(name: str) -> Any:
-        return lambda module, inputs, output: found.__setitem__(name, arrays.to_numpy(output.data)[0])
-
-    handles = [module.register_forward_hook(hook(name)) for name, module in _convolutions(model)[:layers]]
-    try:
-        predict(model, x[None])
-    finally:
-        for handle in handles:
-            handle.remove()
+    found = look.features(model, x[None], [name for name, _ in _convolutions(model)[:layers]])
     picture = np.moveaxis(x, 0, -1) if len(x) == 3 else x[0]
-    rows = [(name, [_stretched(one) for one in maps[:MOST]]) for name, maps in found.items()]
-    _grid([("input", [_stretched(picture)]), *rows], path)
+    rows = [(name, [stretched(one) for one in maps[0][:MOST]]) for name, maps in found.items()]
+    grid([("input", [stretched(picture)]), *rows], path)
 
 
 def _convolutions(model: Module) -> list[tuple[str, Any]]:
@@ -106,30 +92,3 @@ def _convolutions(model: Module) -> list[tuple[str, Any]]:
     if not found:
         raise ValueError(f"model must have a Conv2d, {type(model).__name__} has none")
     return found
-
-
-def _stretched(x: np.ndarray) -> np.ndarray:
-    """From 0 to 1."""
-    return (x - x.min()) / ((x.max() - x.min()) or 1)
-
-
-def _grid(groups: Iterable[tuple[str, Sequence[np.ndarray]]], path: Path) -> None:
-    """Rows of small pictures under titles."""
-    groups = list(groups)
-    lines = [-(-len(pictures) // COLUMNS) for _, pictures in groups]
-    sheet = _sheet(COLUMNS, sum(lines) + 0.4 * len(groups))
-    parts = np.atleast_1d(sheet.subfigures(len(groups), 1, height_ratios=[line + 0.4 for line in lines]))
-    for part, (title, pictures), line in zip(parts, groups, lines):
-        part.suptitle(title, fontsize=9)
-        cells = part.subplots(line, COLUMNS, squeeze=False).flat
-        for axes in cells:
-            axes.set_axis_off()
-        for axes, picture in zip(part.axes, pictures):
-            axes.imshow(picture, cmap="gray", vmin=0, vmax=1)
-    sheet.savefig(path, dpi=110, format="png")
-
-
-def _sheet(width: float, height: float) -> Any:
-    sheet = require("matplotlib.figure", "train").Figure(figsize=(width, height), layout="constrained")
-    require("matplotlib.backends.backend_agg", "train").FigureCanvasAgg(sheet)
-    return sheet

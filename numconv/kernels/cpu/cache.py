@@ -43,7 +43,7 @@ from numconv.options import LOADED_AT
 
 PACKAGE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 # Settings of Numba and numconv whose names hold one of these do not change code; all others are part of the key.
-NOT_CODE = ("CACHE", "CUDA", "THREAD")
+NOT_CODE = ("CACHE", "CUDA", "THREAD", "TRACE")
 # The file in an installation's folder that says which package it belongs to.
 OWNER = "numconv-installation"
 

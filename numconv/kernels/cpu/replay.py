@@ -136,6 +136,8 @@ class Replay:
     tables : list of numpy.ndarray
     views : list of (int, callable)
         What makes a view, of which operand.
+    packing : int
+        How many of the launches, the first ones, pack a weight.
     """
 
     def __init__(
@@ -144,7 +146,9 @@ class Replay:
         picks: list[Callable[[list[Any]], Sequence[Any]]],
         tables: list[np.ndarray],
         views: list[tuple[int, Callable[[np.ndarray], np.ndarray]]],
+        packing: int,
     ) -> None:
+        self._packing, self.packs = packing, packing > 0
         self._launches, self._tables, self._views = launches, tables, views
         self._steps = [(one.kernel.launch(one.workers, one.items), pick) for one, pick in zip(launches, picks)]
 
@@ -152,6 +156,15 @@ class Replay:
         """Launch the kernels."""
         arrays = self._arrays(operands)
         for start, pick in self._steps:
+            start(*pick(arrays))
+
+    def apart(self, packed: Callable[[], None], *operands: Any) -> None:
+        """As a call; `packed()` is called when the weight is packed."""
+        arrays = self._arrays(operands)
+        for start, pick in self._steps[: self._packing]:
+            start(*pick(arrays))
+        packed()
+        for start, pick in self._steps[self._packing :]:
             start(*pick(arrays))
 
     def launches(self, *operands: Any) -> list[Launch]:
@@ -167,7 +180,7 @@ class Replay:
 
 
 def replay(
-    launches: list[Launch], operands: Sequence[np.ndarray | None], pieces: Sequence[np.ndarray]
+    launches: list[Launch], operands: Sequence[np.ndarray | None], pieces: Sequence[np.ndarray], packing: int = 0
 ) -> tuple[Replay, int] | None:
     """Launches to be made again, where that is safe.
 
@@ -178,6 +191,8 @@ def replay(
         They get others in their place, of the same layouts.
     pieces : sequence of numpy.ndarray
         Contiguous memory that the launches fill and read: they get parts of one piece of memory in its place.
+    packing : int
+        How many of the launches, the first ones, pack a weight.
 
     Returns
     -------
@@ -210,7 +225,7 @@ def replay(
                 return None
         picks.append(_picker(picked))
     plain = [launch._replace(arrays=()) for launch in launches]  # no weak references to arrays that are gone
-    return Replay(plain, picks, tables, list(views.values())[::-1]), size
+    return Replay(plain, picks, tables, list(views.values())[::-1], packing), size
 
 
 def _picker(places: list[int]) -> Callable[[list[Any]], Sequence[Any]]:

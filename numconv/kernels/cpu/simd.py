@@ -279,6 +279,17 @@ def call(typing: Any, function: Any, numbers: Any) -> Any:
     return types.void(types.intp, numbers), generate
 
 
+@intrinsic
+def keep_apart(typing: Any) -> Any:
+    """Let no function take this one into itself: a tile's registers are then its own."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        builder.function.attributes.add("noinline")
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
 def constant(kind: ir.VectorType, value: float) -> Any:
     return ir.Constant(kind, [value] * kind.count)
 

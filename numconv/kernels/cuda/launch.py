@@ -154,12 +154,12 @@ class Kernel:
 
     def ptx(self, types: tuple[Any, ...], cc: tuple[int, int]) -> str:
         """The PTX for arguments of these types and a compute capability such as (9, 0); no GPU is needed."""
-        with _as_if(cc):
+        with as_if(cc):
             return cuda.compile_ptx(self.body, types, cc=cc, launch_bounds=self.threads)[0]
 
 
 @contextlib.contextmanager
-def _as_if(cc: tuple[int, int]) -> Iterator[None]:
+def as_if(cc: tuple[int, int]) -> Iterator[None]:
     """Let Numba compile device functions, for which it asks what device there is, where there is none."""
     from numba.cuda import dispatcher
 

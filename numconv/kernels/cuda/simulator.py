@@ -32,16 +32,18 @@ _lock = threading.Lock()  # Numba simulates one kernel at a time
 
 
 class GuardedArray:
-    """An array of which indices are from 0 to the size."""
+    """An array of which indices are from 0 to the size, and of its parts too."""
 
-    __slots__ = ("array", "dtype", "shape", "size")
+    __slots__ = ("array", "dtype", "ndim", "shape", "size")
 
     def __init__(self, array: np.ndarray) -> None:
         self.array, self.size, self.shape, self.dtype = array, array.size, array.shape, array.dtype
+        self.ndim = array.ndim
 
     def __getitem__(self, index: Any) -> Any:
         self._check(index)
-        return self.array[index]
+        value = self.array[index]
+        return GuardedArray(value) if isinstance(value, np.ndarray) else value
 
     def __setitem__(self, index: Any, value: Any) -> None:
         self._check(index)
@@ -52,7 +54,7 @@ class GuardedArray:
 
     def _check(self, index: Any) -> None:
         for i in index if isinstance(index, tuple) else (index,):
-            if i < 0:
+            if not isinstance(i, slice) and i < 0:
                 raise IndexError(f"index {index} is negative, in an array of shape {self.shape}")
 
 
@@ -130,7 +132,7 @@ class Thread(threading.Thread):
         self._baton.acquire()
 
 
-def _waits(function: Any, seen: set[int] | None = None) -> bool:
+def waits(function: Any, seen: set[int] | None = None) -> bool:
     """Whether the code of a function, or of one that it was made with, names something that waits."""
     seen = set() if seen is None else seen
     if id(function) in seen or not hasattr(function, "__code__"):
@@ -139,7 +141,7 @@ def _waits(function: Any, seen: set[int] | None = None) -> bool:
     if WAITING.intersection(function.__code__.co_names):
         return True
     cells = [cell.cell_contents for cell in function.__closure__ or ()]
-    return any(_waits(cell, seen) for cell in cells)
+    return any(waits(cell, seen) for cell in cells)
 
 
 class _Module(kernelapi.FakeCUDAModule):
@@ -175,7 +177,7 @@ def simulate(body: Callable[..., Any], grid: Any, block: Any, arguments: tuple[A
     """Run a kernel, block after block."""
     grid, block = kernel.normalize_kernel_dimensions(grid, block)
     given = [_guarded(argument) for argument in arguments]
-    waiting = _waits(body)
+    waiting = waits(body)
     modules = [m for name, m in sys.modules.items() if name.startswith("numconv.kernels.cuda") and m is not None]
     with _lock:
         for point in np.ndindex(*grid):
@@ -196,7 +198,7 @@ class _Globals:
 
 def _guarded(argument: Any) -> Any:
     array = getattr(argument, "_ary", argument)
-    return GuardedArray(array) if isinstance(array, np.ndarray) else argument
+    return GuardedArray(array) if type(array) is np.ndarray else argument
 
 
 def _ranks(block: tuple[int, int, int]) -> Iterator[kernelapi.Dim3]:

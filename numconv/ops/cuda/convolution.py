@@ -11,6 +11,7 @@ import numpy as np
 from numconv.algorithm import Algorithm, forced, select
 from numconv.kernels.cuda import memory
 from numconv.ops.cuda.borders import check_together, taking
+from numconv.ops.device import observed
 from numconv.options import options
 from numconv.problem import LAST, ConvProblem, spatial_axes, supported_dtype
 
@@ -25,6 +26,10 @@ class _Call:
         self.problem, self.algorithm, self.shape = problem, algorithm, shape
         self._workspace = algorithm.workspace(problem)
 
+    def pack(self, weight: Any) -> Any:
+        """A weight as the algorithm reads it."""
+        return observed("pack", self, self.algorithm.prepare, self.problem, memory.realigned(weight))
+
     def run(self, packed: Any, x: Any, bias: Any, residual: Any, out: Any) -> Any:
         """`out`, or a new array, filled. Operands are batched and lie as the problem says."""
         problem = self.problem
@@ -37,7 +42,7 @@ class _Call:
         if residual is not None:
             residual = memory.reshape(memory.realigned(residual), shape)
         workspace: Any = memory.empty((self._workspace,), np.uint8) if self._workspace else None
-        self.algorithm.run(problem, packed, x, bias, residual, whole, workspace)
+        observed("run", self, self.algorithm.run, problem, packed, x, bias, residual, whole, workspace)
         if not direct:
             memory.copy_into(target, memory.reshape(whole, self.shape))
         return target
@@ -85,8 +90,7 @@ def convolution(
     problem = call.problem
     _check("residual", residual, call.shape, problem.dtype)
     _check_out(out, call.shape, problem.dtype, x=x, weight=weight, bias=bias)
-    packed = call.algorithm.prepare(problem, memory.realigned(weight))
-    return call.run(packed, swept(x, problem), _contiguous(bias), residual, out)
+    return call.run(call.pack(weight), swept(x, problem), _contiguous(bias), residual, out)
 
 
 def _checked(
@@ -177,8 +181,7 @@ def gradient(
     problem = call.problem
     _check_out(out, call.shape, problem.dtype, **{names[1]: known}, grad_output=grad)
     if problem.direction == "input":
-        packed = call.algorithm.prepare(problem, memory.realigned(known))
-        return call.run(packed, swept(grad, problem), None, None, out)
+        return call.run(call.pack(known), swept(grad, problem), None, None, out)
     gradient = memory.reshape(memory.realigned(grad), problem.output_shape)
     return call.run(gradient, memory.reshape(memory.realigned(known), problem.input_shape), None, None, out)
 

@@ -17,19 +17,20 @@ from numconv.kernels.cuda import memory
 from numconv.ops import pooling_call as host
 from numconv.ops.cuda.borders import check_together, taking
 from numconv.ops.cuda.convolution import _lies_last
+from numconv.ops.device import observed
 from numconv.options import options as settings
 from numconv.problem import LAST, PoolProblem, layout_of, spatial_axes
 
 _LIMIT = 4096  # calls remembered
 _INDEX = np.dtype(np.int64)
-_calls: dict[Any, _Call] = {}
+_calls: dict[Any, Call] = {}
 
 
-class _Call:
+class Call:
     """What calls of one kind share."""
 
     def __init__(self, problem: PoolProblem, algorithm: Algorithm, shape: tuple[int, ...]) -> None:
-        self.problem, self._algorithm, self._shape = problem, algorithm, shape
+        self.problem, self.algorithm, self._shape = problem, algorithm, shape
         self.source = problem.output_shape if problem.backward else problem.input_shape
 
     def run(self, *inputs: Any) -> Any:
@@ -40,14 +41,14 @@ class _Call:
         if out.size:
             if all(array.size for array in inputs):
                 outputs = [memory.reshape(array, target) for array in (out, found) if array is not None]
-                run: Any = self._algorithm.run
-                run(problem, inputs, tuple(outputs))
+                run: Any = self.algorithm.run
+                observed("run", self, run, problem, inputs, tuple(outputs))
             else:  # an adaptive pooling to nothing
                 memory.copy_into(out, memory.broadcast_to(memory.to_device(np.zeros(1, out.dtype)), self._shape))
         return out if found is None else (out, found)
 
 
-def _find(key: Any, make: Callable[[], tuple[PoolProblem, str, tuple[int, ...]]]) -> _Call:
+def _find(key: Any, make: Callable[[], tuple[PoolProblem, str, tuple[int, ...]]]) -> Call:
     """A remembered call, or one of the problem, algorithm and shape that `make` gives."""
     key = (*key, *map(type, key), forced(), settings.version)
     try:
@@ -57,7 +58,7 @@ def _find(key: Any, make: Callable[[], tuple[PoolProblem, str, tuple[int, ...]]]
     if call is None:
         problem, algorithm, shape = make()
         problem = replace(problem, device="cuda")
-        call = _Call(problem, select(problem, algorithm), shape)
+        call = Call(problem, select(problem, algorithm), shape)
         if key is not None:
             if len(_calls) >= _LIMIT:
                 _calls.clear()

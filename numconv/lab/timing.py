@@ -22,12 +22,16 @@ PAUSE_SECONDS = 0.02
 
 @dataclass
 class Contender:
-    """A way of computing: `call` does it, `read` makes an array of what it returns."""
+    """A way of computing: `call` does it, `read` makes an array of what it returns.
+
+    `check`, where there is one, is called first and its result compared: the same, into memory that holds no result.
+    """
 
     name: str
     call: Callable[[], Any]
     ours: bool = False
     read: Callable[[Any], np.ndarray] = np.asarray
+    check: Callable[[], Any] | None = None
 
 
 @dataclass
@@ -42,6 +46,8 @@ class Timing:
         The fastest call of all rounds; NaN where the result was wrong.
     error : float
         max|difference from what was expected| / scale.
+    failure : str
+        What the first call raised, or "".
     """
 
     name: str
@@ -49,6 +55,7 @@ class Timing:
     first: float
     error: float
     seconds: float = math.nan
+    failure: str = ""
 
 
 def race(
@@ -62,6 +69,8 @@ def race(
     progress: Callable[[], object] = lambda: None,
 ) -> list[Timing]:
     """Check each contender's result, then time all that are right: every round asks each in turn.
+
+    One that raises is not timed; its `failure` says what.
 
     Parameters
     ----------
@@ -85,21 +94,33 @@ def race(
     """
     timings, running = [], []
     for contender in contenders:
-        start = time.perf_counter()
-        result = contender.call()
-        first = time.perf_counter() - start
-        error = float(np.max(np.abs(contender.read(result) - expected), initial=0)) / scale
-        timings.append(Timing(contender.name, contender.ours, first, error))
-        if error <= tolerance:
-            timings[-1].seconds = math.inf
+        timings.append(checked(contender, expected, scale, tolerance))
+        if timings[-1].seconds == math.inf:
             running.append((contender, timings[-1]))
         progress()
+    for contender, _ in running:
+        if contender.check is not None:
+            contender.call()  # which another one stood for
     for _ in range(rounds):
         for contender, timing in running:
             time.sleep(PAUSE_SECONDS)
             timing.seconds = min(timing.seconds, fastest(contender.call, budget))
         progress()
     return timings
+
+
+def checked(contender: Contender, expected: np.ndarray, scale: float, tolerance: float) -> Timing:
+    """A contender's first call: what it took and how wrong it is; `seconds` is infinite where it may be timed."""
+    start = time.perf_counter()
+    try:
+        result = (contender.check or contender.call)()
+        first = time.perf_counter() - start
+        error = float(np.max(np.abs(contender.read(result) - expected), initial=0)) / scale
+    except Exception as raised:
+        notes = getattr(raised, "__notes__", ())
+        failure = "; ".join([f"{type(raised).__name__}: {raised}", *notes])
+        return Timing(contender.name, contender.ours, math.nan, math.nan, failure=failure)
+    return Timing(contender.name, contender.ours, first, error, math.inf if error <= tolerance else math.nan)
 
 
 class Crew:

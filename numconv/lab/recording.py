@@ -1,0 +1,340 @@
+"""Arrays that record: which element a plain Python function reads and writes, where, and in which turn of a `prange`.
+
+`recorded(function)` is a copy of a user's function that runs as plain Python, with what it calls: Numba's dispatchers
+are the functions under them, `prange` says which turn it is, and arrays that NumPy makes are recorded too. An index
+outside of an array, a negative one, a write to an operand, and an element that two turns of a `prange` write, or that
+one writes and another reads, raise `Broken`.
+"""
+
+from __future__ import annotations
+
+import builtins
+import math
+import sys
+import types
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+NOBODY, SEVERAL = -1, -2
+_OURS = tuple(str(Path(module.__file__).parent) for module in (np, sys.modules["numconv"]) if module.__file__)
+_MAKERS = ("zeros", "empty", "ones", "full", "zeros_like", "empty_like", "ones_like", "full_like")
+
+
+class Broken(Exception):
+    """What a kernel must not do.
+
+    Attributes
+    ----------
+    kind : str
+        "out of bounds", "race" or "changes its input".
+    place : (str, int)
+        File and line.
+    """
+
+    def __init__(self, message: str, kind: str = "", place: tuple[str, int] = ("", 0)) -> None:
+        super().__init__(message)
+        self.kind, self.place = kind, place
+
+
+class Turns:
+    """Which turn of a parallel loop runs, and who has touched what in the loop."""
+
+    def __init__(self) -> None:
+        self.turn: Any = None  # None outside of any
+        self.loop = 0  # how many there were
+        self.named: Callable[[Any], str] = lambda turn: f"turn {turn} of the prange"
+
+    def prange(self, *arguments: int) -> Iterator[int]:
+        if self.turn is not None:  # Numba shares the outermost one only
+            yield from range(*arguments)
+            return
+        self.loop += 1
+        try:
+            for i in range(*arguments):
+                self.turn = i
+                yield i
+        finally:
+            self.turn = None
+
+
+class Threads(Turns):
+    """The threads of a GPU, each a turn; where threads of a block wait for each other, the block is one."""
+
+    def __init__(self, meet: bool) -> None:
+        super().__init__()
+        self.meet = meet
+        self.named = lambda turn: f"block {turn}" if meet else f"thread {turn[1]} of block {turn[0]}"
+
+    @property
+    def turn(self) -> Any:
+        from numconv.kernels.cuda.running import this
+
+        thread = this()
+        if thread is None or _atomic():
+            return None
+        block = tuple(int(i) for i in thread.blockIdx)
+        return block if self.meet else (block, tuple(int(i) for i in thread.threadIdx))
+
+    @turn.setter
+    def turn(self, value: Any) -> None:
+        """It follows from the thread that runs."""
+
+
+def _atomic() -> bool:
+    """Whether an atomic operation is at work."""
+    frame: Any = sys._getframe(2)
+    for _ in range(6):
+        if frame is None:
+            return False
+        if frame.f_code.co_filename.endswith("kernelapi.py"):
+            return True
+        frame = frame.f_back
+    return False
+
+
+class _Touched:
+    """Who wrote and who read each element of an array in the present loop."""
+
+    def __init__(self, name: str, array: np.ndarray, turns: Turns, readonly: bool) -> None:
+        self.name, self.turns, self.readonly = name, turns, readonly
+        self.address = _address(array)
+        self.shape, self.itemsize = array.shape, array.itemsize
+        self.loop = -1
+        self.writer: dict[int, Any] = {}
+        self.reader: dict[int, Any] = {}
+        self.written = np.zeros(array.size, bool)
+
+    def note(self, flat: int, write: bool, index: Any) -> None:
+        if write:
+            if self.readonly:
+                raise Broken(f"writes {self._element(flat)}, an operand", "changes its input", caller())
+            self.written[flat] = True
+        turn = self.turns.turn
+        if turn is None:
+            return
+        if self.loop != self.turns.loop:
+            self.loop, self.writer, self.reader = self.turns.loop, {}, {}
+        before = self.writer.get(flat, turn)
+        if before != turn:
+            self._race(flat, "writes" if write else "reads", "writes", before)
+        if write:
+            self.writer[flat] = turn
+            before = self.reader.get(flat, turn)
+            if before != turn:
+                self._race(flat, "writes", "reads", before)
+        elif self.reader.setdefault(flat, turn) != turn:
+            self.reader[flat] = SEVERAL
+
+    def _element(self, flat: int) -> str:
+        at = ", ".join(str(int(i)) for i in np.unravel_index(flat, self.shape)) if self.shape else ""
+        return f"{self.name}[{at}]"
+
+    def _race(self, flat: int, does: str, did: str, other: Any) -> None:
+        named = self.turns.named
+        others = "several others" if other == SEVERAL else named(other)
+        raise Broken(
+            f"{named(self.turns.turn)} {does} {self._element(flat)} of shape {self.shape}, and {others} {did} it: "
+            "which comes first is left to chance",
+            "race",
+            caller(),
+        )
+
+
+class Recorded(np.ndarray):
+    """An array, or a part of one, that tells `_Touched` of every element that is read or written."""
+
+    _touched: _Touched | None = None
+    _start = 0  # bytes from the first element of the array that it is a part of
+
+    def __array_finalize__(self, source: Any) -> None:
+        touched = getattr(source, "_touched", None)
+        if touched is not None and np.may_share_memory(self, source):  # a view, not a copy
+            self._touched, self._start = touched, _address(self) - touched.address
+
+    def __getitem__(self, index: Any) -> Any:
+        if self._touched is None:
+            return super().__getitem__(index)
+        flat = self._flat(index, "reads")
+        if flat is not None:
+            self._touched.note(flat, False, index)
+            return super().__getitem__(index)
+        return super().__getitem__(index)
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        if self._touched is not None:
+            flat = self._flat(index, "writes")
+            if flat is not None:
+                self._touched.note(flat, True, index)
+            else:
+                part = super().__getitem__(index)
+                if isinstance(part, np.ndarray) and np.may_share_memory(part, self):
+                    self._all(part, True, index)
+        super().__setitem__(index, _plain(value))
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, out: Any = (), **options: Any) -> Any:
+        for array in inputs:
+            if isinstance(array, Recorded) and array._touched is not None and method != "at":
+                array._all(array, False, ...)
+        for array in out:
+            if isinstance(array, Recorded) and array._touched is not None:
+                array._all(array, True, ...)
+        if out:
+            options["out"] = tuple(map(_plain, out))
+        result = getattr(ufunc, method)(*map(_plain, inputs), **options)
+        return out[0] if len(out) == 1 else result
+
+    def _flat(self, index: Any, does: str) -> int | None:
+        """Where the element of a whole index lies, counted in the array that it is of; None for a part of the array."""
+        parts = index if isinstance(index, tuple) else (index,)
+        touched: Any = self._touched
+        whole = len(parts) == self.ndim
+        offset = 0
+        for axis, i in enumerate(parts):
+            if not isinstance(i, (int, np.integer)):
+                if isinstance(i, float):
+                    return None  # NumPy refuses it
+                if i is Ellipsis or i is None:
+                    return None
+                whole = False
+                continue
+            n = self.shape[axis] if axis < self.ndim else 0
+            if not 0 <= i < n:
+                at = ", ".join(str(p) if isinstance(p, (int, np.integer)) else ":" for p in parts)
+                of = touched.name if self.shape == touched.shape else f"a part of {touched.name}"
+                why = "negative: it would count from the end" if i < 0 else f"beyond the last, {n - 1}"
+                turn = touched.turns.turn
+                by = "" if turn is None else f", in {touched.turns.named(turn)}"
+                raise Broken(
+                    f"{does} {of}[{at}]{by}: its shape is {self.shape}, and index {i} of axis {axis} is {why}",
+                    "out of bounds",
+                    caller(),
+                )
+            offset += int(i) * self.strides[axis]
+        if not whole:
+            return None
+        return (self._start + offset) // touched.itemsize
+
+    def _all(self, part: np.ndarray, write: bool, index: Any) -> None:
+        touched: Any = self._touched
+        start = (_address(part) - touched.address) // touched.itemsize
+        offsets = np.zeros(part.shape, np.int64) + start
+        for axis, (n, stride) in enumerate(zip(part.shape, part.strides)):
+            along = np.arange(n) * (stride // touched.itemsize)
+            offsets += along.reshape(-1, *(1,) * (part.ndim - 1 - axis))
+        if touched.turns.turn is None and not touched.readonly:
+            if write:
+                touched.written[offsets.ravel()] = True
+            return
+        for flat in offsets.ravel().tolist():
+            touched.note(flat, write, index)
+
+
+def _address(array: np.ndarray) -> int:
+    return array.__array_interface__["data"][0]
+
+
+def _plain(value: Any) -> Any:
+    return value.view(np.ndarray) if isinstance(value, Recorded) else value
+
+
+def watched(array: np.ndarray, name: str, turns: Turns, readonly: bool = False) -> Recorded:
+    """A recorded view of a contiguous array."""
+    view = array.view(Recorded)
+    view._touched = _Touched(name, array, turns, readonly)
+    return view
+
+
+def caller() -> tuple[str, int]:
+    """File and line of the user's code that is at work: the innermost frame that is neither ours nor a library's."""
+    frame: Any = sys._getframe(1)
+    while frame is not None:
+        if is_users(frame.f_code.co_filename):
+            return frame.f_code.co_filename, frame.f_lineno
+        frame = frame.f_back
+    return "", 0
+
+
+def is_users(filename: str) -> bool:
+    """Whether a file is neither ours nor a library's."""
+    return not filename.startswith(_OURS) and "/numba" not in filename and not filename.startswith("<__array")
+
+
+class _NumPy:
+    """NumPy whose new arrays are recorded."""
+
+    def __init__(self, turns: Turns) -> None:
+        self._turns = turns
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(np, name)
+        if name not in _MAKERS:
+            return found
+
+        def make(*arguments: Any, **options: Any) -> Any:
+            made = found(*map(_plain, arguments), **options)
+            return watched(made, f"the array of line {caller()[1]}", self._turns)
+
+        return make
+
+
+class _Module:
+    """Another module, with a recorded prange."""
+
+    def __init__(self, module: Any, turns: Turns) -> None:
+        self._module, self.prange = module, turns.prange
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._module, name)
+
+
+def recorded(function: Callable[..., Any], turns: Turns) -> Callable[..., Any]:
+    """The function as plain Python, with what it calls."""
+    import numba
+
+    copies: dict[int, Any] = {}
+
+    def replaced(value: Any) -> Any:
+        if value is numba.prange:
+            return turns.prange
+        if value is np:
+            return _NumPy(turns)
+        if value is numba:
+            return _Module(numba, turns)
+        inner = getattr(value, "py_func", None) or value
+        if not isinstance(inner, types.FunctionType) or inner.__module__.partition(".")[0] in ("numpy", "numba"):
+            return value
+        return copied(inner)
+
+    def copied(inner: types.FunctionType) -> Any:
+        if id(inner) in copies:
+            return copies[id(inner)]
+        names: dict[str, Any] = {"__builtins__": builtins, "__name__": inner.__module__}
+        cells = tuple(types.CellType() for _ in inner.__closure__ or ())
+        copy = types.FunctionType(inner.__code__, names, inner.__name__, inner.__defaults__, cells)
+        copy.__kwdefaults__ = inner.__kwdefaults__
+        copies[id(inner)] = copy
+        for name in _names(inner.__code__) & inner.__globals__.keys():
+            names[name] = replaced(inner.__globals__[name])
+        for cell, original in zip(cells, inner.__closure__ or ()):
+            try:
+                cell.cell_contents = replaced(original.cell_contents)
+            except ValueError:  # not filled yet
+                continue
+        return copy
+
+    return copied(function)  # type: ignore[arg-type]
+
+
+def _names(code: types.CodeType) -> set[str]:
+    """Names that code, and code within it, looks up."""
+    inner = (_names(constant) for constant in code.co_consts if isinstance(constant, types.CodeType))
+    return set(code.co_names).union(*inner)
+
+
+def unwritten(array: Recorded) -> np.ndarray:
+    """Which elements of a whole array were never written."""
+    touched: Any = array._touched
+    return ~touched.written.reshape(touched.shape if math.prod(touched.shape) else array.shape)
