@@ -12,12 +12,10 @@ from numconv.algorithm import (
     algorithms,
     using,
 )
-from numconv.drawing.channels import (
-    draw_channels,
-)
 from numconv.drawing.draw import (
     Drawing,
     draw,
+    draw_channels,
 )
 from numconv.ops.activation import (
     elu,
