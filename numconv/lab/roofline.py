@@ -210,7 +210,9 @@ def ceilings(threads: int) -> Ceilings:
     try:
         one, every = (_kept(kept, suffix, n) for suffix, n in (("1", 1), ("all", int(kept["threads"]))))
     except (KeyError, TypeError, ValueError):
-        one, every = Meter().ceilings()
+        meter = Meter()
+        meter.round(0.05)  # another moment of the machine
+        one, every = meter.ceilings()
     if threads == 1:
         return one
     if threads >= every.threads:
