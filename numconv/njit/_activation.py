@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numba.core import errors
+from numba.core import errors, types
 from numba.extending import overload
 
 import numconv
+from numconv.njit._arguments import flat
+from numconv.njit._flags import compiled
 
 
 def relu(x):
@@ -14,16 +16,21 @@ def relu(x):
     return numconv.relu(x)
 
 
+@compiled
+def _rectify(x, y):
+    zero = x.dtype.type(0)
+    for i in range(x.size):
+        y[i] = zero if x[i] <= zero else x[i]
+
+
 @overload(relu)
 def _relu(x):
-    if not hasattr(x, "dtype") or str(x.dtype) not in ("float32", "float64"):
+    if not isinstance(x, types.Array) or x.dtype not in (types.float32, types.float64):
         raise errors.NumbaTypeError(f"x must be an array of float32 or float64, got {x}")
 
     def implementation(x):
-        y = np.empty(x.shape, x.dtype)
-        zero = x.dtype.type(0)
-        for index, value in np.ndenumerate(x):
-            y[index] = zero if value <= zero else value
-        return y
+        y = np.empty(x.size, x.dtype)
+        _rectify(flat(x), y)
+        return y.reshape(x.shape)
 
     return implementation
