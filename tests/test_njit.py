@@ -154,7 +154,11 @@ def test_nan_is_kept_whatever_the_callers_flags():
     assert np.isnan(largest).ravel().tolist() == [False, True, False, False]
     assert np.isnan(kept).sum() == np.isnan(x).sum() == 1 and kept.shape == x.shape
     with pytest.raises(numba.TypingError, match="x must be an array of float32 or float64"):
-        numba.njit(lambda x: nj.relu(x))(1)
+        numba.njit(rectified)(1)
+
+
+def rectified(x):
+    return nj.relu(x)
 
 
 def test_plain_python_is_numconv():
