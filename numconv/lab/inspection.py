@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -51,22 +52,30 @@ def inspect(kernel: Any, *arguments: Any, problem: Any = None, cc: tuple[int, in
     """
     if isinstance(kernel, str):
         return _built_in(kernel, problem)
-    if isinstance(kernel, UserKernel) and problem is None:
-        problem = _usual(kernel)
-    name, function = kernel_name(kernel), kernel.function if isinstance(kernel, UserKernel) else kernel
+    if isinstance(kernel, UserKernel):
+        return _of_user(kernel, arguments, problem, cc)
+    name, function = kernel_name(kernel), kernel
     if _is_cuda(function):
         from numconv.lab.device_inspection import inspect_device
 
-        types = _types(kernel, arguments, problem)
-        return inspect_device(name, function, types, cc, getattr(kernel, "block", None), problem)
-    if isinstance(kernel, UserKernel):
-        return compiled(name, kernel.compiled, _types(kernel, arguments or _handed(kernel, problem), problem))
+        return inspect_device(name, function, _types(arguments, problem), cc, None, problem)
     if not callable(function):
         raise TypeError(
             "kernel must be a kernel of the laboratory, a function, a compiled function or the name of an algorithm, "
             f"got {type(kernel).__name__}"
         )
-    return compiled(name, function, _types(kernel, arguments, problem))
+    return compiled(name, function, _types(arguments, problem))
+
+
+def _of_user(kernel: UserKernel, arguments: Sequence[Any], problem: Any, cc: tuple[int, int]) -> Any:
+    """A kernel of the laboratory, as it is called for a problem."""
+    problem = _usual(kernel) if problem is None else problem
+    types = _types(arguments or _handed(kernel, replace(problem, device="cpu")), problem)
+    if kernel.device == "cuda":
+        from numconv.lab.device_inspection import inspect_device
+
+        return inspect_device(kernel.name, kernel.function, types, cc, kernel.block, problem)
+    return compiled(kernel.name, kernel.compiled, types)
 
 
 def _usual(kernel: UserKernel) -> Any:
@@ -87,9 +96,13 @@ def _usual(kernel: UserKernel) -> Any:
                 if kernel.rejects(problem) is None:
                     return problem
         else:
-            windows: dict[str, Any] = {"kernel_size": 2, "output_size": 3, "norm_type": 2.0, "weights": "gaussian"}
-            if not kernel.operation.startswith("weighted"):
-                del windows["weights"]
+            windows: dict[str, Any] = {"kernel_size": 2}
+            if kernel.operation.startswith("adaptive") or kernel.operation.endswith("_input"):
+                windows["output_size"] = 3
+            if kernel.operation.startswith("lp"):
+                windows["norm_type"] = 2.0
+            if kernel.operation.startswith("weighted"):
+                windows["weights"] = "gaussian"
             problem = PoolProblem.make(kernel.operation, size, **windows, **options)
             if kernel.rejects(problem) is None:
                 return problem
@@ -117,7 +130,7 @@ def _is_cuda(function: Any) -> bool:
     return ".cuda." in type(function).__module__
 
 
-def _types(kernel: Any, arguments: Sequence[Any], problem: Any) -> tuple[Any, ...]:
+def _types(arguments: Sequence[Any], problem: Any) -> tuple[Any, ...]:
     """Numba's types of what a kernel gets."""
     from numba import typeof, types
 
@@ -125,13 +138,11 @@ def _types(kernel: Any, arguments: Sequence[Any], problem: Any) -> tuple[Any, ..
         return tuple(
             a if isinstance(a, types.Type) else getattr(a, "_numba_type_", None) or typeof(a) for a in arguments
         )
-    operation = getattr(problem, "operation", None) or getattr(kernel, "operation", None)
-    if operation is None:
+    if problem is None:
         raise TypeError("arguments must be given, or problem: nothing else says what the kernel gets")
-    dtype = np.dtype(problem.dtype if problem is not None else (*(getattr(kernel, "dtypes", None) or ()), "float32")[0])
-    n = problem.ndim if problem is not None else spatial_axes(operation)
+    dtype, n = problem.dtype, problem.ndim
     array, axes = types.Array(getattr(types, dtype.name), n + 2, "C"), types.UniTuple(types.intp, n)
-    if operation.startswith("conv"):
+    if isinstance(problem, ConvProblem):
         return (array, array, array, axes, axes, axes, types.intp)
     return (array, array, axes, axes, axes, axes)
 

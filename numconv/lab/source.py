@@ -30,10 +30,16 @@ class SourceLoop:
     far: tuple[Access, ...]
 
 
-@functools.cache
 def _tree(file: str) -> ast.Module | None:
+    """A file, or a cell of a notebook, as it is now."""
+    linecache.checkcache(file)
+    return _parsed("".join(linecache.getlines(file)))
+
+
+@functools.cache
+def _parsed(text: str) -> ast.Module | None:
     try:
-        return ast.parse("".join(linecache.getlines(file)))
+        return ast.parse(text)
     except SyntaxError:
         return None
 

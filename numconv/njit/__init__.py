@@ -12,6 +12,7 @@ may be called in the iterations of a `prange`. In plain Python they are the func
 this module loads Numba.
 """
 
+from numconv.njit._activation import relu as relu
 from numconv.njit._conv import conv1d as conv1d
 from numconv.njit._conv import conv2d as conv2d
 from numconv.njit._conv import conv3d as conv3d
@@ -24,4 +25,3 @@ from numconv.njit._pool import avg_pool3d as avg_pool3d
 from numconv.njit._pool import max_pool1d as max_pool1d
 from numconv.njit._pool import max_pool2d as max_pool2d
 from numconv.njit._pool import max_pool3d as max_pool3d
-from numconv.njit._pool import relu as relu

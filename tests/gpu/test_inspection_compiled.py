@@ -9,6 +9,7 @@ import pytest
 pytestmark = pytest.mark.ptx
 pytest.importorskip("numba_cuda", reason="pip install 'numconv[cuda]'")
 
+from numconv import lab  # noqa: E402
 from numconv.extras import MissingExtra  # noqa: E402
 from numconv.kernels.cuda import toolkit  # noqa: E402
 from numconv.lab.inspection import inspect  # noqa: E402
@@ -116,6 +117,27 @@ def says(result, text):
 def test_each_advice_is_earned(text, kernel, other):
     assert says(seen(kernel), text)
     assert not says(seen(other), text)
+
+
+def test_kernels_of_the_laboratory_are_looked_at_without_a_gpu(registry):
+    @lab.kernel("conv1d", device="cuda", block=128)
+    @cuda.jit
+    def a_thread_each(x, w, out, stride, padding, dilation, groups):
+        i = cuda.grid(1)
+        if i < out.shape[2]:
+            for n in range(out.shape[0]):
+                for o in range(out.shape[1]):
+                    total = np.float32(0)
+                    for c in range(w.shape[1]):
+                        for k in range(w.shape[2]):
+                            total += w[o, c, k] * x[n, c, i * stride[0] + k * dilation[0]]
+                    out[n, o, i] = total
+
+    try:
+        result = inspect(a_thread_each)
+    except MissingExtra as error:
+        pytest.skip(str(error))
+    assert result.name == "a_thread_each" and result.loop["FFMA"] > 0 and not says(result, "uncoalesced")
 
 
 @pytest.mark.parametrize("cc", [(9, 0), (8, 0)])

@@ -13,11 +13,14 @@ from processes import run
 
 import numconv as nc
 from lab import kernels
+from numconv import lab
 from numconv.kernels.cpu import simd
+from numconv.kernels.cpu.tables import TABLES
 from numconv.lab import assembly
 from numconv.lab.advice import Seen, advise
 from numconv.lab.inspection import inspect
 from numconv.lab.instructions import Mix, counted
+from numconv.ops.custom import parameters
 
 x86 = pytest.mark.skipif(
     platform.machine() not in ("x86_64", "AMD64"), reason="LLVM vectorises otherwise elsewhere: run it on x86-64"
@@ -138,6 +141,41 @@ def test_our_own_algorithms(name, sums):
     assert result.loop.packed and result.loop.spills == 0
     assert (result.loop.accumulators >= 8) == sums
     assert (name in result.name) == sums  # the tile's own name
+
+
+def test_kernels_of_the_laboratory_need_no_arguments(registry):
+    @lab.kernel("conv1d", layout="channels_last", prepare=lambda w: w.reshape(-1), when=lambda p: p.kernel == (1,))
+    def packed(x, w, out, stride, padding, dilation, groups):
+        for i in range(w.size):
+            out[0, 0, 0] += w[i] * x[0, 0, i]
+
+    @lab.kernel("max_pool2d", dtypes=("float64",))
+    def pooled(x, out, kernel, stride, padding, dilation):
+        for i in range(out.shape[3]):
+            out[0, 0, 0, i] = max(x[0, 0, 0, i], np.float64(0))
+
+    assert inspect(packed).loop.fma > 0 and not says(inspect(packed), "plain Python")
+    result = inspect(pooled)
+    assert result.loop.element_bits == 64 and result.loop.compares > 0
+    first = pooled.python.__code__.co_firstlineno
+    assert result.source.line == first + 2
+
+    @lab.kernel("conv2d", when=lambda problem: problem.ci == 12345, name="picky")
+    def picky(x, w, out, stride, padding, dilation, groups):
+        pass
+
+    with pytest.raises(TypeError, match="problem must be given: 'picky' takes none of the usual ones"):
+        inspect(picky)
+
+
+def test_every_operation_has_a_problem_to_look_at(registry):
+    for operation in TABLES:
+        names = parameters(operation)
+        made = {}
+        exec(f"def probe({', '.join(names)}):\n    {names[0]}.shape", made)
+        kernel = lab.kernel(operation, name="probe")(made["probe"])
+        result = inspect(kernel)
+        assert result.name == "probe" and result.loop.flops == 0
 
 
 def test_results_print_in_100_columns_and_are_json():
