@@ -187,7 +187,6 @@ def summary(layers: Sequence[Layer]) -> str:
             f"floor {floor * 1e3:.2f} ms; attained {floor / seconds:.0%}"
         )
     lines.append(
-        "Operations are the direct method's: Winograd, FFT and separable factors do fewer, and may attain\n"
-        "above 100%."
+        "Operations are the direct method's: Winograd, FFT and separable factors do fewer, and may attain\nabove 100%."
     )
     return "\n".join(lines)

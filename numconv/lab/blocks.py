@@ -157,8 +157,6 @@ def taps(weight: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(np.moveaxis(flat, 2, 0))
 
 
-
-
 @numba.extending.register_jitable
 def share(part: int, parts: int, items: int) -> tuple[int, int]:
     """(first, past the last) item of one of so many even parts of the items. It may be called in compiled kernels."""

@@ -160,7 +160,7 @@ def judged(kernel: Examined, q: Question, posed: Posed) -> Failure | None:
 def _raised_at(error: BaseException) -> tuple[str, int] | None:
     """The last line of the user's code that an error came through."""
     frames = [f for f in traceback.extract_tb(error.__traceback__) if recording.is_users(f.filename)]
-    return (frames[-1].filename, frames[-1].lineno or 0) if frames and "examining" not in frames[-1].filename else None
+    return (frames[-1].filename, frames[-1].lineno or 0) if frames else None
 
 
 def _differences(kernel: Examined, q: Question, expected: np.ndarray, got: np.ndarray, scale: float) -> Failure | None:
@@ -283,6 +283,7 @@ class Examination:
         self.asked: dict[str, int] = {}
         self.refused: dict[str, int] = {}
         self.notes: list[str] = []
+        self.broken: Failure | None = None  # before the kernel runs
 
     def questions(self) -> list[Question]:
         """Those that the kernel takes; the sentences of others are counted."""
@@ -301,10 +302,15 @@ class Examination:
                 if kernel.device == "cuda":
                     given = tuple(nc.cuda.to_device(a) if isinstance(a, np.ndarray) else a for a in given)
                 posed._replace(operands=given).ask(q.operation, kernel.name)
-            except (ValueError, TypeError) as error:
-                said = str(error).partition("rejects this problem: ")[2]
+            except Exception as error:
+                said, place = str(error).partition("rejects this problem: ")[2], _raised_at(error)
                 if said:
                     self.refused[said] = self.refused.get(said, 0) + 1
+                elif place is not None:  # in `when` or `prepare`
+                    self.broken = Failure("raises", f"{type(error).__name__}: {error}", "", q, place)
+                    return []
+                elif not isinstance(error, ValueError):
+                    raise
                 continue
             taken.append(q)
         return taken
@@ -317,6 +323,8 @@ class Examination:
     def run(self) -> list[Failure]:
         """The first thing that is wrong, if anything is."""
         taken = self.questions()
+        if self.broken is not None:
+            return [self.broken]
         if not taken:
             sentences = "; ".join(sorted(self.refused, key=self.refused.__getitem__, reverse=True)[:3])
             return [Failure("takes nothing", f"the kernel takes none of the problems: {sentences}", "")]

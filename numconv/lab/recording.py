@@ -9,17 +9,19 @@ one writes and another reads, raise `Broken`.
 from __future__ import annotations
 
 import builtins
+import importlib.util
 import math
+import os
 import sys
 import types
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 NOBODY, SEVERAL = -1, -2
-_OURS = tuple(str(Path(module.__file__).parent) for module in (np, sys.modules["numconv"]) if module.__file__)
+_SPECS = [importlib.util.find_spec(name) for name in ("numconv", "numpy", "numba", "numba_cuda")]
+_LIBRARIES = tuple(os.path.dirname(spec.origin) + os.sep for spec in _SPECS if spec is not None and spec.origin)
 _MAKERS = ("zeros", "empty", "ones", "full", "zeros_like", "empty_like", "ones_like", "full_like")
 
 
@@ -164,6 +166,8 @@ class Recorded(np.ndarray):
         return super().__getitem__(index)
 
     def __setitem__(self, index: Any, value: Any) -> None:
+        if isinstance(value, Recorded) and value._touched is not None:
+            value._all(value, False, ...)
         if self._touched is not None:
             flat = self._flat(index, "writes")
             if flat is not None:
@@ -259,7 +263,7 @@ def caller() -> tuple[str, int]:
 
 def is_users(filename: str) -> bool:
     """Whether a file is neither ours nor a library's."""
-    return not filename.startswith(_OURS) and "/numba" not in filename and not filename.startswith("<__array")
+    return not filename.startswith((*_LIBRARIES, "<__array_function__", "<frozen "))
 
 
 class _NumPy:

@@ -134,6 +134,21 @@ def test_turns_that_share_a_buffer(registry):
     assert "turn 1 of the prange writes the array of line" in text
 
 
+def test_a_part_of_a_buffer_that_turns_share(registry):
+    @lab.kernel("adaptive_avg_pool1d_input")
+    def mine(x, out):
+        row = np.zeros(out.shape[2], np.float32)
+        for n in prange(x.shape[0] * x.shape[1]):
+            row[:] = 0
+            for o in range(x.shape[2]):
+                first, end = o * out.shape[2] // x.shape[2], -(-(o + 1) * out.shape[2] // x.shape[2])
+                row[first:end] += x[n // x.shape[1], n % x.shape[1], o] / (end - first)
+            out[n // x.shape[1], n % x.shape[1]] = row
+
+    _, text = one(lab.check(mine, **FEW), "race")
+    assert "the array of line" in text
+
+
 @pytest.mark.parametrize("index, words", [("i + 1", "is beyond the last, "), ("i - 1", "is negative: it would")])
 def test_a_read_beside_an_array(index, words, registry):
     names = {"lab": lab}
@@ -265,6 +280,12 @@ def test_a_kernel_that_takes_nothing(registry):
     report = lab.check(mine, **FEW)
     (failure,) = report.failures
     assert failure.kind == "takes nothing" and "it takes 77 images" in failure.message
+
+
+def test_an_error_in_what_packs_the_weight(registry):
+    mine = lab.kernel("conv1d", name="mine", prepare=lambda w: w.no_such_thing)(convolve)
+    failure, text = one(lab.check(mine, **FEW), "raises")
+    assert "AttributeError" in text and failure.place[0] == __file__
 
 
 def test_a_check_is_of_a_kernel():
