@@ -11,6 +11,7 @@ import os
 import pickle
 import select
 import signal
+import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
@@ -29,7 +30,7 @@ from numconv.lab.user_kernel import UserKernel
 from numconv.ops.handing import Handed
 
 WORK = {"python": 5_000, "simulated": 3_000}  # elements that plain Python looks at in 10 to 20 ms
-SECONDS = {"python": 12.0, "simulated": 12.0}  # for all questions; compiled kernels take what they need
+SECONDS = {"python": 12.0, "simulated": 20.0}  # for all questions; compiled kernels take what they need
 SHRINKING = 8.0
 SILENCE = 120.0  # seconds without any processor time after which a kernel hangs
 
@@ -196,15 +197,23 @@ def bound_of(q: Question) -> float:
 
 
 class Batch:
-    """Questions asked in a fork of this process; iterating gives (question, Failure or None) of each."""
+    """Questions asked in forks of this process.
+
+    Attributes
+    ----------
+    used : float
+        Seconds that they have computed: what else the machine does counts for nothing.
+    """
 
     def __init__(self, kernel: Examined, mode: str, seconds: float) -> None:
         self.kernel, self.mode, self.seconds = kernel, mode, seconds
+        self.used = self._ended = 0.0
         self.kernel.mode = mode
         how = {"python": kernel.as_python, "simulated": kernel.as_simulated}
         kernel.run_once = how.get(mode, kernel.between_guards)
 
     def answers(self, asked: list[Question]) -> Iterator[tuple[Question, Failure | None]]:
+        """Each question with what is wrong, or None."""
         while asked:
             count = 0
             for q, failure in self._fork(asked):
@@ -223,21 +232,28 @@ class Batch:
             with os.fdopen(read, "rb") as pipe:
                 for q in asked:
                     ready, _, _ = select.select([pipe], [], [], SILENCE)
-                    try:
-                        answer = pickle.load(pipe) if ready else None
-                    except EOFError:
-                        _, status = os.waitpid(child, 0)
-                        child = 0
-                        yield q, self._died(q, status)
-                        return
                     if not ready:
                         yield q, Failure("does not end", f"it waited for {SILENCE:.0f} s", self.mode, q)
                         return
+                    try:
+                        answer, seconds = pickle.load(pipe)
+                    except EOFError:
+                        status, child = self._end(child), 0
+                        yield q, self._died(q, status)
+                        return
+                    self.used = self._ended + seconds
                     yield q, answer
         finally:
             if child:
                 os.kill(child, signal.SIGKILL)
-                os.waitpid(child, 0)
+                self._end(child)
+
+    def _end(self, child: int) -> int:
+        """How a fork ended."""
+        _, status, usage = os.wait4(child, 0)
+        self._ended += usage.ru_utime + usage.ru_stime
+        self.used = self._ended
+        return status
 
     def _answer(self, write: int, asked: list[Question]) -> None:
         """The fork: answers to a pipe, with so much processor time for each question."""
@@ -253,7 +269,7 @@ class Batch:
                     signal.setitimer(signal.ITIMER_PROF, self.seconds)
                     answer = judged(self.kernel, q, posed)
                     signal.setitimer(signal.ITIMER_PROF, 0)
-                    pipe.write(pickle.dumps(answer))
+                    pipe.write(pickle.dumps((answer, time.process_time())))
             status = 0
         except BaseException:
             traceback.print_exc()
@@ -366,7 +382,7 @@ class Examination:
         return failure
 
     def _ask(self, mode: str, taken: list[Question]) -> Failure | None:
-        batch, start = Batch(self.kernel, mode, self.options["timeout"]), _processor_time()
+        batch = Batch(self.kernel, mode, self.options["timeout"])
         asked = [q for q in taken if q.work <= WORK.get(mode, math.inf)]
         self.asked[mode] = 0
         answers = batch.answers(asked or taken[:1])
@@ -375,7 +391,7 @@ class Examination:
             self.say(mode, self.asked[mode], len(asked))
             if failure is not None:
                 return failure
-            if _processor_time() - start > SECONDS.get(mode, math.inf):
+            if batch.used > SECONDS.get(mode, math.inf):
                 break
         answers.close()  # type: ignore[attr-defined]
         return None
@@ -386,9 +402,8 @@ class Examination:
         if failure.question is None or failure.kind == "does not compile":
             return failure
         seconds = 4.0 if failure.kind == "does not end" else SHRINKING
-        end, best = _processor_time() + seconds, failure
-        improved = True
-        while improved and _processor_time() < end:
+        best, improved = failure, True
+        while improved and batch.used < seconds:
             improved = False
             for candidate in smaller(best.question):  # type: ignore[arg-type]
                 self.say("looking for the smallest problem")
@@ -400,14 +415,9 @@ class Examination:
                 if found is not None and found.kind == failure.kind:
                     best, improved = found, True
                     break
-                if _processor_time() > end:
+                if batch.used > seconds:
                     break
         return best
-
-
-def _processor_time() -> float:
-    """Seconds that this process and its forks have computed: others on the machine do not count."""
-    return sum(os.times()[:4])
 
 
 def _compiled(spec: dict[str, Any]) -> dict[str, Any]:
