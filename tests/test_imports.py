@@ -73,7 +73,7 @@ OPTIONAL = {
         "lab.device_race",
         "lab.checking",
         "lab.examining",
-        "lab.recording",
+        "lab.plain_python",
         "lab.user_kernel",
     }
     | {"lab.inspection", "lab.host_inspection", "lab.device_inspection"},

@@ -17,7 +17,7 @@ from numconv import lab
 from numconv.kernels.cpu.tables import TABLES
 from numconv.lab import checking, questions
 from numconv.lab.cases import ConvCase
-from numconv.lab.examining import Failure, bound_of
+from numconv.lab.judging import Failure, bound_of
 from numconv.lab.shrinking import smaller
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="a check forks")
