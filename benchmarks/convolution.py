@@ -3,7 +3,7 @@
 import numpy as np
 
 import numconv as nc
-from numconv.lab.shapes import FAMILIES, RESNET50
+from numconv.lab.shapes import FAMILIES, GRADIENTS, RESNET50
 
 from .common import LAYOUTS, image, operation, weight_of
 
@@ -18,9 +18,7 @@ DIFFERENT = [
     "one_channel/picture_7x7",
 ]
 ALGORITHMS = [name for name in nc.algorithms("conv2d") if name != "direct"]
-# Channels and size of the 3x3 layers of ResNet-50, and of two of VGG-16.
-THREES = {f"{channels}ch_{size}": (channels, size) for channels, size in ((64, 56), (128, 28), (256, 14), (512, 7))}
-THREES |= {"64ch_224": (64, 224), "256ch_56": (256, 56)}
+THREES = {f"{family}/{s.name}": s for family, members in GRADIENTS.items() for s in members}
 
 
 class Convolution:
@@ -75,7 +73,7 @@ class Gradients:
     param_names = ("layer", "layout")
 
     def setup(self, layer, layout):
-        channels, size = THREES[layer]
+        channels, size = THREES[layer].x[1:3]
         self.x, self.grad = (image((1, channels, size, size), layout, seed) for seed in (0, 2))
         self.weight = np.random.default_rng(1).standard_normal((channels, channels, 3, 3), dtype=np.float32)
         self.options = {"padding": 1, "data_format": layout}

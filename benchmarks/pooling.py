@@ -11,17 +11,17 @@ SHAPES = {shape.name: shape for shape in POOLINGS}
 
 
 class Pooling:
-    params = (list(SHAPES), LAYOUTS)
-    param_names = ("shape", "layout")
+    params = (list(SHAPES), [1, 8], LAYOUTS)
+    param_names = ("shape", "batch", "layout")
 
-    def setup(self, name, layout):
-        shape = SHAPES[name]
+    def setup(self, name, batch, layout):
+        shape = SHAPES[name].batch(batch)
         self.function = getattr(nc, shape.operation)
         self.options = shape.options | {"data_format": layout}
         self.x = image(shape.x, layout)
         assert np.isfinite(self.function(self.x, **self.options)).all()
 
-    def time_call(self, name, layout):
+    def time_call(self, name, batch, layout):
         self.function(self.x, **self.options)
 
 

@@ -3,18 +3,19 @@
 Importing it loads NumPy and nothing else; the first call of a kernel loads Numba.
 """
 
+import importlib
+from typing import Any
+
 from numconv import cuda, kernels
 from numconv.algorithm import (
     Algorithm,
     algorithms,
     using,
 )
-from numconv.drawing.channels import (
-    draw_channels,
-)
 from numconv.drawing.draw import (
     Drawing,
     draw,
+    draw_channels,
 )
 from numconv.ops.activation import (
     elu,
@@ -209,6 +210,14 @@ from numconv.tracing import (
 )
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """`njit` loads Numba, and so is loaded when it is asked for."""
+    if name == "njit":
+        return importlib.import_module("numconv.njit")
+    raise AttributeError(f"module 'numconv' has no attribute {name!r}")
+
 
 __all__ = [
     "Algorithm",

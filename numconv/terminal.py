@@ -77,6 +77,11 @@ def digits(value: float) -> str:
     return f"{value:.{max(0, 2 - math.floor(math.log10(value)))}f}" if value else "0"
 
 
+def percent(part: float) -> str:
+    """Whole ones, below ten with a tenth."""
+    return f"{part:.0%}" if part >= 0.0995 else f"{part:.1%}"
+
+
 def has_colour(stream: TextIO) -> bool:
     """Whether a stream shows colour: a terminal does, unless NO_COLOR is set (no-color.org) or it is a dumb one."""
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

@@ -1,5 +1,6 @@
 """The documentation: what its pages show runs, and every public name is described."""
 
+import doctest
 import importlib
 import os
 import re
@@ -7,7 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+import numconv as nc
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -71,14 +75,25 @@ def test_links_lead_somewhere(name):
         assert (PAGES[name].parent / target).exists(), f"{name} links to {target}"
 
 
-MODULES = ["", ".kernels", ".nn", ".nn.init", ".optim", ".data", ".models", ".train", ".autograd", ".graph", ".cuda"]
+MODULES = [
+    f"numconv{name}"
+    for name in (
+        "", ".kernels", ".nn", ".nn.init", ".nn.utils", ".optim", ".optim.lr_scheduler", ".data", ".models", ".train",
+        ".autograd", ".autograd.functional", ".graph", ".cuda", ".interop.tf", ".lab",
+    )
+]  # fmt: skip
 # modules with a page or a section of their own
 ELSEWHERE = {"numconv": {"cuda", "kernels"}, "numconv.nn": {"init", "utils"}, "numconv.optim": {"lr_scheduler"}}
 
 
-@pytest.mark.parametrize(
-    "module", [f"numconv{name}" for name in [*MODULES, ".autograd.functional", ".interop.tf", ".lab"]]
-)
+def public(module):
+    """What a module's `__all__` holds; where it has none, what it makes or takes from its own parts."""
+    members = vars(importlib.import_module(module))
+    own = {name for name, value in members.items() if getattr(value, "__module__", "").startswith(module)}
+    return set(members.get("__all__", {name for name in own if not name.startswith("_")}))
+
+
+@pytest.mark.parametrize("module", MODULES)
 def test_every_public_name_is_in_the_reference(module):
     described = {}
     for path in PAGES.values():
@@ -86,5 +101,17 @@ def test_every_public_name_is_in_the_reference(module):
             described.setdefault(name, []).extend(body.split() or ["everything"])
     assert module in described
     if described[module] != ["everything"]:
-        public = set(importlib.import_module(module).__all__) - ELSEWHERE.get(module, set())
-        assert sorted(described[module]) == sorted(public)
+        assert sorted(described[module]) == sorted(public(module) - ELSEWHERE.get(module, set()))
+
+
+@pytest.mark.docs
+@pytest.mark.parametrize("module", MODULES)
+def test_examples_of_docstrings_are_right(module, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    members = vars(importlib.import_module(module))
+    names = {name: members[name] for name in public(module) if callable(members.get(name))}
+    runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
+    for name, value in names.items():
+        for test in doctest.DocTestFinder(exclude_empty=True).find(value, name, globs={"np": np, "nc": nc, **names}):
+            runner.run(test)
+    assert runner.failures == 0

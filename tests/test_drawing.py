@@ -9,8 +9,8 @@ from PIL import Image
 
 import numconv as nc
 from numconv import nn
-from numconv.drawing.draw import _scene
 from numconv.drawing.scene import number
+from numconv.drawing.scenes import scene_of
 from numconv.lab import reference
 
 CONVOLUTIONS = {
@@ -38,7 +38,7 @@ def test_products_add_up_to_the_convolution(case):
     operation, x_shape, w_shape, options = CONVOLUTIONS[case]
     x, w = array(*x_shape), array(*w_shape)
     result = getattr(nc, operation)(x, w, **options)
-    scene = _scene(operation, x, w, None, dict(options))
+    scene = scene_of(operation, x, w, None, dict(options))
     np.testing.assert_allclose(scene.result, result, atol=1e-12)
     np.testing.assert_array_equal(scene.source[scene.inside], x)
     assert {step.result for step in scene.steps} == set(np.ndindex(*result.shape))
@@ -92,7 +92,7 @@ def test_windows_make_the_pooling(case):
     operation, options = POOLINGS[case]
     x = array(2, 5, 4)
     result = getattr(nc, operation)(x[None], **options)[0]
-    scene = _scene(operation, x, None, None, dict(options))
+    scene = scene_of(operation, x, None, None, dict(options))
     np.testing.assert_array_equal(scene.result, result)
     assert len(scene.steps) == result.size
     for step in scene.steps:
@@ -103,7 +103,7 @@ def test_windows_make_the_pooling(case):
 def test_unpooling_shows_where_elements_go():
     x = array(2, 4, 4)
     values, indices = reference.max_pool(x[None], (2, 2))
-    scene = _scene("max_unpool2d", values[0], indices[0], None, {"kernel_size": 2})
+    scene = scene_of("max_unpool2d", values[0], indices[0], None, {"kernel_size": 2})
     np.testing.assert_array_equal(scene.result, nc.max_unpool2d(values, indices, 2)[0])
     assert [scene.result[step.result] for step in scene.steps] == list(values.ravel())
 
@@ -118,7 +118,7 @@ def test_unpooling_shows_where_elements_go():
 )
 def test_shuffles_move_elements(operation, shape, options):
     x = array(*shape)
-    scene = _scene(operation, x, None, None, options)
+    scene = scene_of(operation, x, None, None, options)
     np.testing.assert_array_equal(scene.result, getattr(nc, operation)(x[None], **options)[0])
     for step in scene.steps:
         (tap,) = step.taps
@@ -130,7 +130,7 @@ def test_shuffles_move_elements(operation, shape, options):
 @pytest.mark.parametrize("operation", ["convolve", "correlate"])
 def test_a_true_convolution_turns_its_kernel(operation, mode):
     a, v = array(7), np.array([1.0, 2.0, -1.0, 3.0])
-    scene = _scene(operation, a, v, None, {"mode": mode})
+    scene = scene_of(operation, a, v, None, {"mode": mode})
     np.testing.assert_allclose(scene.result[0], getattr(np, operation)(a, v, mode))
     for step in scene.steps:
         assert sum(tap.value for tap in step.taps) == pytest.approx(scene.result[step.result])
@@ -165,6 +165,13 @@ def test_an_svg_holds_the_numbers_of_each_step(theme, tmp_path):
     assert f"sum of the products = {number(result[1, 1])}" in shown
     for left, right in zip(x[1:, 1:].ravel(), w.ravel()):
         assert f"{number(left)}·{number(right)}" in shown
+
+
+def test_pictures_on_one_page_move_by_themselves():
+    names = [
+        re.search(r"@keyframes (\w+)", nc.draw("conv1d", x, [1, 2])._repr_svg_())[1] for x in ([1, 2, 3], [1, 2, 3, 4])
+    ]
+    assert names[0] != names[1]
 
 
 def test_a_gif_has_a_frame_for_each_step(tmp_path):

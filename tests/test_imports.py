@@ -28,7 +28,7 @@ LAYERS = [
     ["models", "train"],
     ["tracing", "drawing"],
     [""],
-    ["interop"],
+    ["interop", "njit"],
     ["lab"],
     ["commands.common"],
     ["demo"],
@@ -62,21 +62,26 @@ NUMBA = {
         "cache",
     )
 }
+# What is called in functions that Numba compiles.
+NUMBA |= {name for name in FILES if name.partition(".")[0] == "njit"} | {"lab.blocks"}
+# What looks at users' kernels.
+NUMBA |= {
+    f"lab.{name}"
+    for name in (
+        "checking",
+        "device_inspection",
+        "device_race",
+        "examining",
+        "host_inspection",
+        "inspection",
+        "plain_python",
+        "user_kernel",
+    )
+}
 # What runs on a GPU is loaded when a GPU is asked for.
 CUDA = {name for name in FILES if name.startswith("kernels.cuda.")} | {"cuda"}
 OPTIONAL = {
-    "numba": NUMBA
-    | CUDA
-    | {
-        "ops.cuda.borders",
-        "ops.cuda.custom",
-        "lab.device_race",
-        "lab.checking",
-        "lab.examining",
-        "lab.plain_python",
-        "lab.user_kernel",
-    }
-    | {"lab.inspection", "lab.host_inspection", "lab.device_inspection"},
+    "numba": NUMBA | CUDA | {"ops.cuda.borders", "ops.cuda.custom"},
     "numba_cuda": {"cuda", "kernels.cuda.cache"},
     "llvmlite": NUMBA | {"commands.info", "kernels.cuda.ptx"},
     "ml_dtypes": {"ops.cuda.borders"},

@@ -12,7 +12,7 @@ import scipy.signal
 
 import numconv as nc
 import numconv.interop.tf
-from numconv import algorithm
+from numconv import algorithm, cli
 from numconv.lab import reference
 
 ROOT = Path(__file__).parent.parent
@@ -116,7 +116,7 @@ def code_blocks(text, language):
 
 
 def test_the_five_lines_run():
-    (code,) = code_blocks(README, "python")
+    code, _ = code_blocks(README, "python")
     names = {}
     exec(code, names)
     assert names["y"].shape == (8, 64, 112, 112)
@@ -132,6 +132,13 @@ def process(monkeypatch):
     monkeypatch.setattr(algorithm, "_registered", {})
     yield
     nc.set_num_threads(threads)
+
+
+def test_the_kernel_of_the_readme_is_right(process, tmp_path):
+    _, code = code_blocks(README, "python")
+    file = tmp_path / "mine.py"
+    file.write_text(code)
+    assert cli.main(["lab", "check", str(file)]) == 0
 
 
 def test_the_kernel_of_contributing_works(process):

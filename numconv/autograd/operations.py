@@ -69,9 +69,9 @@ def operation(
 
     Examples
     --------
-    >>> from numconv.autograd import apply, functional as F
+    >>> from numconv.autograd import Tensor, apply
     >>> operation("cube", lambda x: x**3, lambda grad, output, inputs, attributes, needs: (grad * inputs[0] ** 2 * 3,))
-    >>> apply("cube", 2.0).item()
+    >>> apply("cube", Tensor(2.0)).item()
     8.0
     """
     if not isinstance(name, str) or not name:

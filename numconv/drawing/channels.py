@@ -1,10 +1,9 @@
-"""`draw_channels`: which channel feeds which, through one layer or several."""
+"""Which channel feeds which, through one layer or several, as a sheet."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from numconv.drawing.draw import Drawing, known_theme
 from numconv.drawing.shapes import EM, Box, Line, Shape, Sheet, Text, channel_role
 
 LIMIT = 48
@@ -12,49 +11,19 @@ SIDE, GAP, ACROSS, MARGIN, HEAD = 24.0, 8.0, 150.0, 18.0, 54.0
 SIZE = 13.0
 
 
-def draw_channels(*layers: Any, theme: str = "light") -> Drawing:
-    """Draw which input channel feeds which output channel, layer after layer.
+Stage = tuple[str, int, int, int, int]  # name, channels in and out, groups, weights
+Link = tuple[int, int]
 
-    Parameters
-    ----------
-    *layers : numconv.nn.Module
-        Convolutions, transposed ones included, and `ChannelShuffle`, or a `Sequential` of them; layers that treat
-        each channel by itself are left out. The first has to be a convolution.
-    theme : "light" or "dark"
-        The ground that the picture stands on.
 
-    Returns
-    -------
-    Drawing
-        Lines have the colour of the group that their channel comes from. Below it stands how many of the input's
-        channels a result depends on, and how many weights connect them.
-
-    Raises
-    ------
-    ValueError
-        If there is no convolution first, channels do not fit together, or there are more than 48.
-    TypeError
-        If a layer mixes channels in a way that is not known here.
-
-    Examples
-    --------
-    >>> from numconv import nn
-    >>> draw_channels(nn.Conv2d(4, 8, 3, groups=2))
-    <Drawing of Conv2d 4 → 8, groups 2, 1 steps>
-    """
-    known_theme(theme)
+def channels_sheet(layers: tuple[Any, ...]) -> Sheet:
+    """The picture of `draw_channels`."""
     stages = [stage for layer in layers for stage in _stages(layer)]
     if not stages or stages[0][0] == "ChannelShuffle":
         raise ValueError(f"layers must begin with a convolution, got {[name for name, *_ in stages]}")
-    first = stages[0][1]
     columns, links = _connected(stages)
     if max(map(len, columns)) > LIMIT:
         raise ValueError(f"a picture shows at most {LIMIT} channels, got {max(map(len, columns))}")
-    return Drawing(_sheet(stages, first, columns, links), theme)
-
-
-Stage = tuple[str, int, int, int, int]  # name, channels in and out, groups, weights
-Link = tuple[int, int]
+    return _sheet(stages, columns, links)
 
 
 def _stages(layer: Any) -> list[Stage]:
@@ -105,7 +74,7 @@ def _reach(columns: list[list[int]], links: list[list[Link]]) -> list[int]:
     return [len(s) for s in seen]
 
 
-def _sheet(stages: list[Stage], first: int, columns: list[list[int]], links: list[list[Link]]) -> Sheet:
+def _sheet(stages: list[Stage], columns: list[list[int]], links: list[list[Link]]) -> Sheet:
     tall = max(map(len, columns)) * (SIDE + GAP) - GAP
     titles = [
         f"{name} {groups} groups" if name == "ChannelShuffle"
@@ -134,7 +103,7 @@ def _sheet(stages: list[Stage], first: int, columns: list[list[int]], links: lis
     reach = _reach(columns, links)
     seen = str(min(reach)) if min(reach) == max(reach) else f"{min(reach)} to {max(reach)}"
     weights = sum(weights for *_, weights in stages)
-    sentence = f"each result depends on {seen} of {first} input channels; {weights:,} weights"
+    sentence = f"each result depends on {seen} of {len(columns[0])} input channels; {weights:,} weights"
     title = "; ".join(titles)
     ends = MARGIN + len(links) * (SIDE + across) + SIDE
     width = max(ends, MARGIN + max(len(title) * 1.08, len(sentence)) * SIZE * EM) + MARGIN

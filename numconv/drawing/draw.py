@@ -1,41 +1,30 @@
-"""`draw` and what it gives: a picture that saves itself and shows itself in a notebook."""
+"""`draw` and `draw_channels`, and what they give: a picture that saves itself and shows itself in a notebook.
+
+Importing numconv loads this; how pictures are made is loaded when the first one is.
+"""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from numconv.drawing import raster, svg
-from numconv.drawing.convolutions import convolution_scene, signal_scene
-from numconv.drawing.layout import laid_out
-from numconv.drawing.moves import MOVES, moving_scene
-from numconv.drawing.poolings import pooling_scene, unpooling_scene
-from numconv.drawing.scene import Scene, checked
-from numconv.drawing.shapes import THEMES, Sheet
 from numconv.ops.convolution import as_array
-from numconv.problem import LAST, ConvProblem, PoolProblem
+from numconv.problem import ConvProblem, PoolProblem
+
+if TYPE_CHECKING:
+    from numconv.drawing.shapes import Sheet
 
 SECONDS = 1.2
-POOLINGS = ("max", "avg", "lp", "weighted_avg", "adaptive_avg", "adaptive_max")
-KNOWN = (
-    *(f"{kind}{n}d" for kind in ("conv", "conv_transpose") for n in (1, 2, 3)),
-    *(f"{kind}_pool{n}d" for kind in POOLINGS for n in (1, 2, 3)),
-    "global_avg_pool",
-    "global_max_pool",
-    *(f"max_unpool{n}d" for n in (1, 2, 3)),
-    "convolve",
-    "correlate",
-    *MOVES,
-)
+THEMES = ("light", "dark")
 
 
 def known_theme(theme: str) -> str:
     """The name of a theme, or a ValueError."""
     if theme not in THEMES:
-        raise ValueError(f"theme must be one of {list(THEMES)}, got {theme!r}")
+        raise ValueError(f"theme must be one of {THEMES}, got {theme!r}")
     return theme
 
 
@@ -52,6 +41,8 @@ class Drawing:
         return len(self._sheet.steps)
 
     def __getitem__(self, step: int) -> Drawing:
+        from numconv.drawing.shapes import Sheet
+
         sheet = self._sheet
         return Drawing(
             Sheet(sheet.width, sheet.height, sheet.base, [sheet.steps[step]], sheet.title),
@@ -62,6 +53,8 @@ class Drawing:
         return f"<Drawing of {self._sheet.title}, {len(self)} steps>"
 
     def _repr_svg_(self) -> str:
+        from numconv.drawing import svg
+
         return svg.written(self._sheet, self._theme, SECONDS)
 
     def with_theme(self, theme: str) -> Drawing:
@@ -86,6 +79,8 @@ class Drawing:
         ValueError
             If the name ends differently.
         """
+        from numconv.drawing import raster
+
         path = Path(path)
         if path.suffix == ".svg":
             path.write_text(self._repr_svg_(), "utf-8")
@@ -136,47 +131,48 @@ def draw(
     <Drawing of conv1d, padding 1:  1×4 → 1×4, 4 steps>
     """
     known_theme(theme)
+    from numconv.drawing.layout import laid_out
+    from numconv.drawing.scene import checked
+    from numconv.drawing.scenes import options_of, scene_of
+
     if isinstance(operation, ConvProblem | PoolProblem):
         if options:
             raise TypeError(f"options come with an operation's name, not with a problem: got {sorted(options)}")
-        operation, options = operation.operation, _options(operation)
-    if operation not in KNOWN:
-        raise ValueError(f"operation must be one of {', '.join(KNOWN)}, got {operation!r}")
-    scene = _scene(operation, np.asarray(as_array("x", x)), weight, bias, options)
+        operation, options = operation.operation, options_of(operation)
+    scene = scene_of(operation, np.asarray(as_array("x", x)), weight, bias, options)
     return Drawing(laid_out(checked(scene)), theme)
 
 
-def _scene(operation: str, x: np.ndarray, weight: Any, bias: Any, options: dict[str, Any]) -> Scene:
-    if operation.startswith("max_unpool"):
-        return unpooling_scene(operation, x, weight, options)
-    takes_weight = operation.startswith("conv") or operation == "correlate"
-    if (weight is None) == takes_weight or (bias is not None and not takes_weight):
-        raise TypeError(f"{operation} takes {'a weight' if takes_weight else 'neither weight nor bias'}")
-    if operation in ("convolve", "correlate"):
-        return signal_scene(operation, x, np.asarray(as_array("weight", weight)), **{"mode": None, **options})
-    if operation.startswith("conv"):
-        return convolution_scene(operation, x, np.asarray(as_array("weight", weight)), bias, options)
-    return (moving_scene if operation in MOVES else pooling_scene)(operation, x, options)
+def draw_channels(*layers: Any, theme: str = "light") -> Drawing:
+    """Draw which input channel feeds which output channel, layer after layer.
 
+    Parameters
+    ----------
+    *layers : numconv.nn.Module
+        Convolutions, transposed ones included, and `ChannelShuffle`, or a `Sequential` of them; layers that treat
+        each channel by itself are left out. The first has to be a convolution.
+    theme : "light" or "dark"
+        The ground that the picture stands on.
 
-def _options(problem: ConvProblem | PoolProblem) -> dict[str, Any]:
-    """The arguments that make a problem."""
-    if isinstance(problem, ConvProblem):
-        layout = problem.layout_in
-        options = {name: getattr(problem, name) for name in ("stride", "padding", "dilation", "groups", "activation")}
-        if problem.operation.startswith("conv_transpose"):
-            options["output_size"] = problem.spatial
-    else:
-        layout = problem.layout
-        options = {name: getattr(problem, name) for name in ("stride", "padding", "dilation")}
-        options["kernel_size"] = problem.kernel
-        if problem.adaptive:
-            options = {} if problem.operation.startswith("global") else {"output_size": problem.out_spatial}
-        for name in ("norm_type", "divisor_override"):
-            if getattr(problem, name, None) is not None:
-                options[name] = getattr(problem, name)
-        if problem.operation.startswith("avg"):
-            options["count_include_pad"] = problem.count_include_pad
-    if layout == LAST:
-        options["data_format"] = LAST
-    return options
+    Returns
+    -------
+    Drawing
+        Lines have the colour of the group that their channel comes from. Below it stands how many of the input's
+        channels a result depends on, and how many weights connect them.
+
+    Raises
+    ------
+    ValueError
+        If there is no convolution first, channels do not fit together, or there are more than 48.
+    TypeError
+        If a layer mixes channels in a way that is not known here.
+
+    Examples
+    --------
+    >>> from numconv import nn
+    >>> draw_channels(nn.Conv2d(4, 8, 3, groups=2))
+    <Drawing of Conv2d 4 → 8, groups 2, 1 steps>
+    """
+    from numconv.drawing.channels import channels_sheet
+
+    return Drawing(channels_sheet(layers), known_theme(theme))

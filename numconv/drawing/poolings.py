@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -10,6 +10,8 @@ from numconv.drawing.scene import Scene, Step, Tap, number, one_image, positions
 from numconv.ops import pooling
 from numconv.ops.pooling_call import pool_problem
 from numconv.problem import LAST, PoolProblem, layout_of, spatial_axes
+
+Place = tuple[int, ...]
 
 
 def _place_of(index: int, spatial: tuple[int, ...]) -> str:
@@ -35,16 +37,21 @@ def pooling_scene(operation: str, x: np.ndarray, options: dict[str, Any]) -> Sce
     if everywhere or (problem.adaptive and problem.spatial != image.shape[1:]):  # written as a flat one
         out = result.shape[1:]
         problem = PoolProblem.make(f"adaptive_avg_pool{ndim}d", (1, *image.shape), output_size=out)
-    kernel_weights = None if weights is None else _weights(weights, problem.kernel)
-    lowest = -np.inf if "max" in operation else 0
-    source, inside = _shown(problem, image, lowest)
+    filters = None if weights is None else _weights(weights, problem.kernel)
+    source, inside = _shown(problem, image, -np.inf if "max" in operation else 0)
     steps = []
     for c, *at in positions(result.shape):
-        window, places = _window(problem, tuple(at))
-        values = {k: source[c, *i] for k, i in places.items()}
-        steps.append(
-            _step(operation, (c, *at), window, places, values, kernel_weights, result[c, *at], problem, inside, p)
-        )
+        window, value = _window(problem, c, tuple(at), source, inside), result[c, *at]
+        if "max" in operation:
+            taps, sentence = _largest(window, value)
+        elif filters is not None:
+            taps, sentence = _weighted(window, filters, value)
+        elif p is not None:
+            taps, sentence = _powers(window, p, problem, value)
+        else:
+            taps, sentence = _mean(window, problem, value)
+        shown = None if filters is None else filters[None]
+        steps.append(Step((c, *at), range(c, c + 1), window.shape, taps, sentence, shown))
     middle = {"lp": "powers", "weighted": "products"}.get(operation.partition("_")[0], "window")
     title = f"{operation}{_described(problem, p)}:  {sizes(image.shape)} → {sizes(result.shape)}"
     return Scene(title, source, inside, result, steps, middle)
@@ -97,70 +104,69 @@ def _shown(problem: PoolProblem, image: np.ndarray, lowest: float) -> tuple[np.n
     return np.pad(image.astype(np.float64), ((0, 0), *pads), constant_values=lowest), inside
 
 
-def _window(
-    problem: PoolProblem, at: tuple[int, ...]
-) -> tuple[tuple[int, ...], dict[tuple[int, ...], tuple[int, ...]]]:
-    """(shape, position in the padded input for each place in it) of a window."""
+class _Window(NamedTuple):
+    """A window of one channel: for each place in it a position in the padded input, and the element there."""
+
+    channel: int
+    shape: Place
+    places: dict[Place, Place]
+    values: dict[Place, Any]
+    within: set[Place]  # the places that are not in the padding
+
+    def tap(self, k: Place, value: Any, terms: tuple[Any, ...] = (), wins: bool = False) -> Tap:
+        return Tap((self.channel, *self.places[k]), (self.channel, *k), value, terms, wins)
+
+
+def _window(problem: PoolProblem, channel: int, at: Place, source: np.ndarray, inside: tuple[slice, ...]) -> _Window:
     if problem.adaptive:
-        starts = [i * n // m for i, n, m in zip(at, problem.spatial, problem.out_spatial)]
-        shape = tuple(-(-(i + 1) * n // m) - s for i, n, m, s in zip(at, problem.spatial, problem.out_spatial, starts))
-        return shape, {k: tuple(s + i for s, i in zip(starts, k)) for k in positions(shape)}
-    return problem.kernel, {
-        k: tuple(p * s + i * d for p, s, i, d in zip(at, problem.stride, k, problem.dilation))
-        for k in positions(problem.kernel)
-    }
-
-
-def _step(
-    operation: str,
-    result_place: tuple[int, ...],
-    window: tuple[int, ...],
-    places: dict[tuple[int, ...], tuple[int, ...]],
-    values: dict[tuple[int, ...], Any],
-    weights: np.ndarray | None,
-    result: Any,
-    problem: PoolProblem,
-    inside: tuple[slice, ...],
-    p: Any,
-) -> Step:
-    c = result_place[0]
-    within = {k for k, i in places.items() if all(s.start <= v < s.stop for v, s in zip(i, inside[1:]))}
-    taps = []
-    won = False
-    for k, i in places.items():
-        value, wins = values[k], False
-        terms: tuple[Any, ...] = ()
-        if "max" in operation:
-            wins = not won and k in within and bool(value == result or np.isnan(value))
-            won |= wins
-        elif weights is not None:
-            terms = (value, weights[k])
-            value = value * weights[k]
-        elif p is not None:
-            value = value**p
-        taps.append(Tap((c, *i), (c, *k), value, terms, wins))
-    total = sum(tap.value for tap in taps)
-    if "max" in operation:
-        sentence = f"largest = {number(result)}"
-    elif weights is not None:
-        shared = sum(weights[k] for k in within)
-        sentence = f"sum {number(total)} / weights inside {number(shared)} = {number(result)}"
-    elif p is not None:
-        size, within_reach = len(places), _divisor(problem, places, within)
-        missing = "" if within_reach == size else f" · {size}/{within_reach}"
-        sentence = f"(sum of x^{number(p)} {number(total)}{missing})^(1/{number(p)}) = {number(result)}"
+        sizes_of = list(zip(at, problem.spatial, problem.out_spatial))
+        starts, ends = [i * n // m for i, n, m in sizes_of], [-(-(i + 1) * n // m) for i, n, m in sizes_of]
+        shape = tuple(end - start for start, end in zip(starts, ends))
+        places = {k: tuple(s + i for s, i in zip(starts, k)) for k in positions(shape)}
     else:
-        sentence = f"sum {number(total)} / {_divisor(problem, places, within)} = {number(result)}"
-    return Step(result_place, range(c, c + 1), window, taps, sentence, None if weights is None else weights[None])
+        shape = problem.kernel
+        places = {
+            k: tuple(p * s + i * d for p, s, i, d in zip(at, problem.stride, k, problem.dilation))
+            for k in positions(shape)
+        }
+    values = {k: source[channel, *i] for k, i in places.items()}
+    within = {k for k, i in places.items() if all(s.start <= v < s.stop for v, s in zip(i, inside[1:]))}
+    return _Window(channel, shape, places, values, within)
 
 
-def _divisor(problem: PoolProblem, places: dict[tuple[int, ...], tuple[int, ...]], within: set[Any]) -> int:
+def _largest(window: _Window, result: Any) -> tuple[list[Tap], str]:
+    alike = (k for k, v in window.values.items() if k in window.within and (v == result or np.isnan(v)))
+    winner = next(alike, None)
+    taps = [window.tap(k, value, wins=k == winner) for k, value in window.values.items()]
+    return taps, f"largest = {number(result)}"
+
+
+def _weighted(window: _Window, weights: np.ndarray, result: Any) -> tuple[list[Tap], str]:
+    taps = [window.tap(k, value * weights[k], (value, weights[k])) for k, value in window.values.items()]
+    total, share = sum(tap.value for tap in taps), sum(weights[k] for k in window.within)
+    return taps, f"sum {number(total)} / weights inside {number(share)} = {number(result)}"
+
+
+def _powers(window: _Window, p: Any, problem: PoolProblem, result: Any) -> tuple[list[Tap], str]:
+    taps = [window.tap(k, value**p) for k, value in window.values.items()]
+    total, size, counted = sum(tap.value for tap in taps), len(taps), _divisor(problem, window)
+    missing = "" if counted == size else f" · {size}/{counted}"
+    return taps, f"(sum of x^{number(p)} {number(total)}{missing})^(1/{number(p)}) = {number(result)}"
+
+
+def _mean(window: _Window, problem: PoolProblem, result: Any) -> tuple[list[Tap], str]:
+    total = sum(window.values.values())
+    taps = [window.tap(k, value) for k, value in window.values.items()]
+    return taps, f"sum {number(total)} / {_divisor(problem, window)} = {number(result)}"
+
+
+def _divisor(problem: PoolProblem, window: _Window) -> int:
     if problem.divisor_override is not None:
         return problem.divisor_override
     if not problem.count_include_pad:
-        return len(within)
+        return len(window.within)
     ends = [b + n + a for (b, a), n in zip(problem.padding, problem.spatial)]
-    return sum(all(v < e for v, e in zip(i, ends)) for i in places.values())
+    return sum(all(v < e for v, e in zip(i, ends)) for i in window.places.values())
 
 
 def unpooling_scene(operation: str, x: np.ndarray, indices: Any, options: dict[str, Any]) -> Scene:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from html import escape
 
 from numconv.drawing.shapes import THEMES, THIN, Box, Line, Shape, Sheet, Text
@@ -18,24 +19,25 @@ def written(sheet: Sheet, theme: str, seconds: float) -> str:
         f'viewBox="0 0 {size[0]} {size[1]}" font-family="{FONT}" role="img">',
         f"<title>{escape(sheet.title)}</title>",
     ]
+    name = f"s{zlib.crc32(repr(sheet).encode()):08x}"  # of its own, since several pictures may stand on one page
     if len(sheet.steps) > 1:
-        parts.append(_animation(len(sheet.steps), seconds))
+        parts.append(_animation(name, len(sheet.steps), seconds))
     parts += [_shape(shape, colours) for shape in sheet.base]
     for i, shapes in enumerate(sheet.steps):
         delay = f' style="animation-delay:{i * seconds:g}s"' if len(sheet.steps) > 1 else ""
-        kind = ' class="step first"' if i == 0 else ' class="step"'
-        parts.append(f"<g{kind}{delay}>")
+        kind = f"{name} {name}-first" if i == 0 else name
+        parts.append(f'<g class="{kind}"{delay}>')
         parts += [_shape(shape, colours) for shape in shapes]
         parts.append("</g>")
     return "\n".join([*parts, "</svg>\n"])
 
 
-def _animation(steps: int, seconds: float) -> str:
+def _animation(name: str, steps: int, seconds: float) -> str:
     return (
-        "<style>.step{visibility:hidden;animation:show "
-        f"{steps * seconds:g}s step-end infinite}}.first{{visibility:visible}}"
-        f"@keyframes show{{0%{{visibility:visible}}{100 / steps:.4g}%,100%{{visibility:hidden}}}}"
-        "@media (prefers-reduced-motion:reduce){.step{animation:none}}</style>"
+        f"<style>.{name}{{visibility:hidden;animation:{name} {steps * seconds:g}s step-end infinite}}"
+        f".{name}-first{{visibility:visible}}"
+        f"@keyframes {name}{{0%{{visibility:visible}}{100 / steps:.4g}%,100%{{visibility:hidden}}}}"
+        f"@media (prefers-reduced-motion:reduce){{.{name}{{animation:none}}}}</style>"
     )
 
 

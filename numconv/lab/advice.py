@@ -79,7 +79,10 @@ def _why(seen: Seen) -> str:
     if mix.integer_divisions:
         return "it divides integers"
     if mix.index_tests:
-        return "Numba tests its indices for being negative; let them start at 0, of a row that is taken before the loop"
+        return (
+            "Numba tests its indices for being negative, as no sign is known; take the row before the loop, with its "
+            "step (x[n, c, h, first::step]), and index it by the loop's own index"
+        )
     if mix.branches and mix.divisions and not seen.divides_as_numpy:
         return "Numba tests each divisor for being 0; error_model='numpy' does not"
     if mix.branches:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import functools
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -25,8 +26,6 @@ import numba
 import numpy as np
 
 from numconv.kernels.cpu import simd
-from numconv.kernels.cpu.jit import kernel as kernel
-from numconv.kernels.cpu.jit import workers as workers
 from numconv.kernels.cpu.packing import pack
 from numconv.kernels.cpu.panel_tile import panel_tile
 from numconv.kernels.cpu.tiles import FIRST, LAST, RESIDUAL
@@ -43,7 +42,6 @@ def size(dtype: Any = "float32") -> tuple[int, int]:
     return simd.tile_rows(), 2
 
 
-@functools.cache
 def tile(rows: int, vectors: int, dtype: str = "float32") -> Callable[..., None]:
     """The register tile, a small matrix product, to be called in a compiled kernel.
 
@@ -80,11 +78,15 @@ def tile(rows: int, vectors: int, dtype: str = "float32") -> Callable[..., None]
             f"rows * vectors + vectors + 1 must be at most the {registers} registers of this processor, "
             f"got rows={rows}, vectors={vectors}"
         )
+    return _tile(rows, vectors, dtype)
 
+
+@functools.cache
+def _tile(rows: int, vectors: int, dtype: str) -> Callable[..., None]:
     def multiply(a, a_at, a_row, b, b_at, b_row, c, c_at, c_row, depth, some, columns, add):
         for r in range(some):
             for j in range(columns):
-                total = c[c_at + r * c_row + j] if add else c[c_at + r * c_row + j] * 0
+                total = c[c_at + r * c_row + j] if add else 0.0
                 for k in range(depth):
                     total += a[a_at + r * a_row + k] * b[b_at + k * b_row + j]
                 c[c_at + r * c_row + j] = total
@@ -110,7 +112,16 @@ def tile(rows: int, vectors: int, dtype: str = "float32") -> Callable[..., None]
     def typed(a, a_at, a_row, b, b_at, b_row, c, c_at, c_row, depth, some, columns, add):
         return emitted
 
+    multiply.__qualname__ = f"tile_{rows}_{vectors}_{dtype}"
     return multiply
+
+
+def __getattr__(name: str) -> Any:
+    """A tile by its name, so that a kernel that calls one can be pickled, as a check does to send it elsewhere."""
+    numbers = re.fullmatch(r"tile_(\d+)_(\d+)_(float32|float64)", name)
+    if numbers is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return tile(int(numbers[1]), int(numbers[2]), numbers[3])
 
 
 def panels(weight: np.ndarray, columns: int | None = None) -> np.ndarray:
@@ -161,3 +172,39 @@ def taps(weight: np.ndarray) -> np.ndarray:
 def share(part: int, parts: int, items: int) -> tuple[int, int]:
     """(first, past the last) item of one of so many even parts of the items. It may be called in compiled kernels."""
     return part * items // parts, (part + 1) * items // parts
+
+
+def attained(
+    call: Callable[[], Any], operations: float, dtype: str = "float32", *, rounds: int = 5, budget: float = 0.05
+) -> tuple[float, float]:
+    """(GFLOP/s of a call, GFLOP/s of fused multiply-adds that the machine reaches), timed in turn.
+
+    Parameters
+    ----------
+    call : callable
+        What is timed; it is called once before, which compiles.
+    operations : float
+        Of a call: two for each multiplication, `problem.flops`.
+    dtype : str
+        "float32" or "float64".
+    rounds : int
+    budget : float
+        Seconds for each in a round.
+
+    Returns
+    -------
+    (float, float)
+        On as many threads as `numconv.get_num_threads()` says.
+    """
+    from numconv.lab.roofline import multiply_add_ways
+    from numconv.lab.timing import fastest
+    from numconv.options import get_num_threads
+
+    ways = multiply_add_ways(get_num_threads(), dtype)
+    for each in (call, *(way.call for way in ways)):
+        each()
+    speed, peak = 0.0, 0.0
+    for _ in range(rounds):
+        speed = max(speed, operations / fastest(call, budget))
+        peak = max(peak, *(way.amount / fastest(way.call, budget / 2) for way in ways))
+    return speed / 1e9, peak / 1e9

@@ -6,12 +6,16 @@ is LLVM's assembly. One for a GPU is compiled to PTX and from there to machine c
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from numconv.lab.host_inspection import Inspection, compiled
+from numconv.lab.operands import Operands
+from numconv.lab.user_kernel import UserKernel
+from numconv.problem import LAST, ConvProblem, PoolProblem, spatial_axes
 
 
 def inspect(kernel: Any, *arguments: Any, problem: Any = None, cc: tuple[int, int] = (9, 0)) -> Any:
@@ -47,18 +51,61 @@ def inspect(kernel: Any, *arguments: Any, problem: Any = None, cc: tuple[int, in
     """
     if isinstance(kernel, str):
         return _built_in(kernel, problem)
-    name, function = kernel_name(kernel), getattr(kernel, "function", kernel)
-    types = _types(kernel, arguments, problem)
+    if isinstance(kernel, UserKernel) and problem is None:
+        problem = _usual(kernel)
+    name, function = kernel_name(kernel), kernel.function if isinstance(kernel, UserKernel) else kernel
     if _is_cuda(function):
         from numconv.lab.device_inspection import inspect_device
 
+        types = _types(kernel, arguments, problem)
         return inspect_device(name, function, types, cc, getattr(kernel, "block", None), problem)
+    if isinstance(kernel, UserKernel):
+        return compiled(name, kernel.compiled, _types(kernel, arguments or _handed(kernel, problem), problem))
     if not callable(function):
         raise TypeError(
             "kernel must be a kernel of the laboratory, a function, a compiled function or the name of an algorithm, "
             f"got {type(kernel).__name__}"
         )
-    return compiled(name, function, types)
+    return compiled(name, function, _types(kernel, arguments, problem))
+
+
+def _usual(kernel: UserKernel) -> Any:
+    """A problem that the kernel takes."""
+    n = spatial_axes(kernel.operation) if "global" not in kernel.operation else 2
+    last = kernel.layout == LAST
+    for dtype, channels, groups in itertools.product(kernel.dtypes or ("float32",), (16, 1, 256), (1, 16)):
+        size = (2, *(12,) * n, channels) if last else (2, channels, *(12,) * n)
+        options: dict[str, Any] = {"dtype": dtype, "data_format": kernel.layout}
+        if channels % groups:
+            continue
+        if kernel.operation.startswith("conv"):
+            for kernel_size, stride in itertools.product((3, 1, 5), (1, 2)):
+                weight = (channels, channels // groups, *(kernel_size,) * n)
+                forward = kernel.operation.removesuffix("_input").removesuffix("_weight")
+                problem: Any = ConvProblem.make(forward, size, weight, stride=stride, groups=groups, **options)
+                problem = problem.with_operation(kernel.operation)
+                if kernel.rejects(problem) is None:
+                    return problem
+        else:
+            windows: dict[str, Any] = {"kernel_size": 2, "output_size": 3, "norm_type": 2.0, "weights": "gaussian"}
+            if not kernel.operation.startswith("weighted"):
+                del windows["weights"]
+            problem = PoolProblem.make(kernel.operation, size, **windows, **options)
+            if kernel.rejects(problem) is None:
+                return problem
+    raise TypeError(f"problem must be given: {kernel.name!r} takes none of the usual ones")
+
+
+def _handed(kernel: UserKernel, problem: Any) -> tuple[Any, ...]:
+    """What a kernel is called with."""
+    operands = Operands(problem)
+    out = operands.unfilled()
+    if isinstance(problem, ConvProblem):
+        swept, weight = operands.swept
+        handed = kernel.handed(problem, kernel.prepare(problem, weight), swept, None, None, out)
+    else:
+        handed = kernel.handed(problem, tuple(operands.placed.values()), (out,))
+    return () if handed is None else (*handed.arrays.values(), *handed.numbers)
 
 
 def kernel_name(kernel: Any) -> str:
@@ -81,8 +128,6 @@ def _types(kernel: Any, arguments: Sequence[Any], problem: Any) -> tuple[Any, ..
     operation = getattr(problem, "operation", None) or getattr(kernel, "operation", None)
     if operation is None:
         raise TypeError("arguments must be given, or problem: nothing else says what the kernel gets")
-    from numconv.problem import spatial_axes
-
     dtype = np.dtype(problem.dtype if problem is not None else (*(getattr(kernel, "dtypes", None) or ()), "float32")[0])
     n = problem.ndim if problem is not None else spatial_axes(operation)
     array, axes = types.Array(getattr(types, dtype.name), n + 2, "C"), types.UniTuple(types.intp, n)
@@ -101,10 +146,10 @@ def _built_in(name: str, problem: Any) -> Inspection:
     from numconv.kernels.cpu import jit
     from numconv.kernels.cpu.replay import noting
 
-    algorithm = select(problem, name)
-    run_once(algorithm, problem)
+    call = Operands(problem).runner(select(problem, name))
+    call()
     with noting() as launches:
-        run_once(algorithm, problem)
+        call()
     kernels: dict[Any, Any] = {}
     for launch in launches:
         tables = (a.array() for a in launch.arrays if a.dtype == np.int64)
@@ -120,23 +165,3 @@ def _built_in(name: str, problem: Any) -> Inspection:
     if not found:
         raise TypeError(f"{name!r} launches no kernel of its own for this problem")
     return max(found, key=lambda each: (each.loop.multiplications > 0, each.loop.flops))
-
-
-def run_once(algorithm: Any, problem: Any) -> None:
-    """Run an algorithm on ones."""
-    zeros = [np.ones(shape, problem.dtype) for shape in operand_shapes(problem)]
-    out = np.empty(problem.result_shape, problem.dtype)
-    if not hasattr(problem, "co"):
-        algorithm.run(problem, tuple(zeros), (out,))
-        return
-    packed = algorithm.prepare(problem, zeros[1])
-    algorithm.run(problem, packed, zeros[0], None, None, out, np.empty(algorithm.workspace(problem), np.uint8))
-
-
-def operand_shapes(problem: Any) -> list[tuple[int, ...]]:
-    """Shapes of what an algorithm sweeps and of what it sweeps it with; of a pooling, of its input."""
-    if not hasattr(problem, "co"):
-        return [problem.output_shape if problem.backward else problem.input_shape]
-    if problem.direction == "weight":
-        return [problem.input_shape, problem.output_shape]
-    return [problem.output_shape if problem.direction == "input" else problem.input_shape, problem.weight_shape]

@@ -83,11 +83,11 @@ class Mix:
 
 
 _X86_FLOAT = re.compile(
-    r"^v?(fn?m(?:add|sub)\d*|fmaddsub\d*|fmsubadd\d*|add|sub|mul|div|sqrt|max|min)(ps|pd|ss|sd|ph|sh)$"
+    r"^v?(fn?m(?:add|sub)\d*|fmaddsub\d*|fmsubadd\d*|add|sub|mul|div|sqrt|max|min|cmp[a-z_]*?)(ps|pd|ss|sd|ph|sh)$"
 )
 _X86_SHUFFLE = re.compile(r"^v?p?(perm|shuf|unpck|insert|extract|align|pack)|^v?mov(s[hl]|d)dup$")
 _X86_VECTOR = re.compile(r"%([xyz])mm(\d+)")
-_ARM_FLOAT = re.compile(r"^(fn?m(?:add|sub)|fml[as]|fadd|fsub|fn?mul|fdiv|fsqrt|fmax(?:nm)?|fmin(?:nm)?)$")
+_ARM_FLOAT = re.compile(r"^(fn?m(?:add|sub)|fml[as]|fadd|fsub|fn?mul|fdiv|fsqrt|fmax(?:nm)?|fmin(?:nm)?|fcm\w+)$")
 _ARM_SHUFFLE = re.compile(r"^(zip|uzp|trn|ext|rev|tbl|ins|dup)\d*$")
 _ARM_LANES = re.compile(r"\b[vz](\d+)\.(\d*)([bhsd])")
 _ARM_REGISTER = re.compile(r"\b([vqdszh])(\d+)\b")

@@ -22,6 +22,9 @@ class Layer:
     problem: ConvProblem | PoolProblem
     count: int = 1
 
+    def __repr__(self) -> str:
+        return f"<Layer {self.name!r}: {self.count} x {self.problem.brief}>"
+
 
 def families() -> dict[str, Sequence[Any]]:
     """The convolutions of every family."""

@@ -64,20 +64,20 @@ class Operands:
 
     def call(self, algorithm: str = "auto") -> Callable[[], Any]:
         """The functional call, which packs weights."""
-        return self._call(self.problem, self._placed, algorithm)
+        return self._call(self.problem, self.placed, algorithm)
 
     def into(self, algorithm: str) -> Callable[[], Any]:
         """The same into an array of NaN, of which nothing must be left."""
-        problem, out = self.problem, self._unfilled()
+        problem, out = self.problem, self.unfilled()
         if isinstance(problem, ConvProblem):
-            return self._call(problem, self._placed, algorithm, out=out)
+            return self._call(problem, self.placed, algorithm, out=out)
         others = []
         if problem.indices:
             others = [self._put(np.empty(problem.result_shape, np.int64))]
         elif problem.device == "cpu" and "max" in problem.operation:
             others = [np.zeros(1, np.uint8)]  # where gradients and unpoolings say that an index was wrong
         run: Any = select(problem, algorithm).run
-        inputs = tuple(self._placed.values())
+        inputs = tuple(self.placed.values())
 
         def call() -> Any:
             run(problem, inputs, (out, *others))
@@ -85,7 +85,33 @@ class Operands:
 
         return call
 
-    def _unfilled(self) -> Any:
+    def runner(self, algorithm: Any) -> Callable[[], Any]:
+        """A call of an algorithm itself, registered or not, with its weight packed beforehand; it gives the result."""
+        problem, arrays, out = self.problem, self.placed, self.unfilled()
+        if isinstance(problem, PoolProblem):
+            run: Any = partial(algorithm.run, problem, tuple(arrays.values()), (out,))
+        else:
+            swept, weight = self.swept
+            size = algorithm.workspace(problem)
+            run = partial(
+                algorithm.run, problem, algorithm.prepare(problem, weight), swept, arrays.get("bias"),
+                arrays.get("residual"), out, np.empty(size, np.uint8),
+            )  # fmt: skip
+
+        def call() -> Any:
+            run()
+            return out
+
+        return call
+
+    @property
+    def swept(self) -> tuple[Any, Any]:
+        """What a pass of a convolution sweeps, and what with, as `Algorithm.run` and `prepare` get them."""
+        arrays, direction = self.placed, self.problem.direction
+        swept = arrays["grad"] if direction == "input" and "grad" in arrays else arrays["x"]
+        return swept, arrays["grad"] if direction == "weight" else arrays["weight"]
+
+    def unfilled(self) -> Any:
         return self._put(np.full(self.problem.result_shape, np.nan, self.problem.dtype))
 
     def plan(self, algorithm: str = "auto") -> Any:
@@ -93,16 +119,16 @@ class Operands:
         problem = self.problem
         if not isinstance(problem, ConvProblem) or problem.operation.endswith(("_input", "_weight")):
             return None
-        x, operands = self._placed["x"], (self._placed["weight"], self._placed.get("bias"))
+        x, operands = self.placed["x"], (self.placed["weight"], self.placed.get("bias"))
         options = _options(problem) | {"dtype": problem.dtype, "algorithm": algorithm}
         return convolution.plan(problem.operation, tuple(x.shape), *operands, **options)
 
     def planned(self, plan: Any, out: bool = False) -> Callable[[], Any]:
         """A plan's call; into an array of NaN if `out` says so."""
-        keywords: dict[str, Any] = {"residual": self._placed["residual"]} if "residual" in self._placed else {}
+        keywords: dict[str, Any] = {"residual": self.placed["residual"]} if "residual" in self.placed else {}
         if out:
-            keywords["out"] = self._unfilled()
-        return partial(plan, self._placed["x"], **keywords)
+            keywords["out"] = self.unfilled()
+        return partial(plan, self.placed["x"], **keywords)
 
     def read(self, result: Any) -> np.ndarray:
         """A result as NumPy's array of float64; of values and indices the values."""
@@ -111,7 +137,7 @@ class Operands:
         return to_host(result[0] if isinstance(result, tuple) else result).astype(np.float64)
 
     @cached_property
-    def _placed(self) -> dict[str, Any]:
+    def placed(self) -> dict[str, Any]:
         """The arrays where the operation takes them."""
         return {name: self._put(array) for name, array in self.arrays.items()}
 

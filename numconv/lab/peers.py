@@ -15,7 +15,7 @@ from numconv.options import get_num_threads
 from numconv.problem import FIRST, LAST, ConvProblem, PoolProblem
 
 PREPARED = ("ONNX Runtime",)  # who packs weights before the call
-SCIPY_WORK = 2e8  # multiplications, about half a second of SciPy's
+SCIPY_PAIRS, SCIPY_WORK = 64 * 64, 2e8  # channels, multiplications: beyond them it takes seconds
 _ACTIVATIONS = {"relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh", "hardswish": "HardSwish"}  # as ONNX has them
 
 
@@ -251,7 +251,9 @@ def scipy_way(problem: Any, arrays: dict[str, np.ndarray]) -> Contender | None:
         return None
     plain = problem.groups == 1 and {*problem.stride, *problem.dilation} == {1} and problem.layout_out == FIRST
     bare = not (problem.bias or problem.residual or problem.activation) and problem.layout_in == FIRST
-    if not plain or not bare or problem.multiply_adds > SCIPY_WORK or math.prod(problem.out_spatial) == 0:
+    if not plain or not bare or problem.multiply_adds > SCIPY_WORK:
+        return None
+    if problem.ci * problem.co > SCIPY_PAIRS or math.prod(problem.out_spatial) == 0:
         return None
     from scipy import signal
 

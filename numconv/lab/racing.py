@@ -159,7 +159,7 @@ def _heat(layer: Layer, names: list[str], compare: bool, rounds: int, seconds: f
         least = roofline.floor(problem, roofline.ceilings(get_num_threads()))
         floor, by = least.seconds, least.by
     results = [_result(entrant, timing, problem, floor) for entrant, timing in zip(field, timings)]
-    results += [Result(name, name, failure=f"rejects: {reason}") for name, reason in refused.items()]
+    results += [Result(name, name, failure=reason) for name, reason in refused.items()]
     return Heat(layer.name, problem, layer.count, floor, by, operands.tolerance, results)
 
 
@@ -170,7 +170,7 @@ def _ours(operands: Operands, names: list[str], refused: dict[str, str]) -> Iter
     for algorithm in table(problem.operation, problem.device):
         reason = rejection(algorithm, problem)
         if algorithm.name in names and reason is not None:
-            refused[algorithm.name] = reason
+            refused[algorithm.name] = f"rejects: {reason}"
         elif algorithm.name in names or (ALL in names and reason is None):
             chosen.append(algorithm.name)
     for name in chosen:

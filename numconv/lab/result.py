@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from numconv.measured import cpu_name
-from numconv.terminal import WIDTH, as_json, digits, painted, table
+from numconv.terminal import WIDTH, as_json, digits, painted, percent, table
 from numconv.tracing.records import problem_fields
 
 COLUMNS = ("weights", "ms", "GF/s", "of roof", "workspace", "error")
@@ -233,9 +233,9 @@ def overview(heats: Sequence[Heat], colour: bool) -> str:
         cells = [milliseconds(results[i]) if i in results else "-" for results in columns]
         rows.append((heat.name, "-" if math.isnan(ratio) else f"{ratio:.2f}", digits(heat.floor * 1e3), *cells))
     floor = sum(heat.count * heat.floor for heat in heats)
-    sums = [_sum(heats, results) for results in columns]
+    sums = [_sum(heats, found.get(_called(label), {}) | results) for label, results in found.items()]
     rows.append(("sum, as often as it occurs", "", digits(floor * 1e3), *(digits(s * 1e3) for s in sums)))
-    rows.append(("of roof", "", "100%", *("-" if math.isnan(s) else f"{floor / s:.0%}" for s in sums)))
+    rows.append(("of roof", "", "100%", *("-" if math.isnan(s) else percent(floor / s) for s in sums)))
     fastest = [min((r.seconds for r in heat.results if r.right), default=0) for heat in heats]
 
     def style(row: int, column: int, text: str) -> str:
@@ -245,6 +245,11 @@ def overview(heats: Sequence[Heat], colour: bool) -> str:
         return _painted(columns[column - 3][place], fastest[place], text)
 
     return table(rows, style=style)
+
+
+def _called(label: str) -> str:
+    """The call beside a plan: what stands for it on problems that have no plans, such as poolings."""
+    return "auto" if label == "plan" else label.removesuffix(" plan")
 
 
 def _sum(heats: Sequence[Heat], results: dict[int, Result]) -> float:
@@ -283,7 +288,7 @@ def _by_label(heats: Sequence[Heat]) -> dict[str, dict[int, Result]]:
 
 
 def _speeds(heat: Heat, seconds: float) -> tuple[str, str]:
-    return f"{heat.problem.flops / seconds / 1e9:.1f}", f"{heat.floor / seconds:.0%}"
+    return f"{heat.problem.flops / seconds / 1e9:.1f}", percent(heat.floor / seconds)
 
 
 def _none_last(seconds: float) -> float:

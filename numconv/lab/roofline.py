@@ -166,14 +166,18 @@ class _Way(NamedTuple):
 
 def _ways(workers: int, array: np.ndarray) -> Iterator[_Way]:
     """Every figure, those of the tile in several forms."""
-    registers = 32 if simd.vector_bits() == 512 else 16
     for dtype in DTYPES:
-        for vectors in (2, 3):
-            yield _tile_way(workers, (registers - vectors - 1) // vectors, vectors, dtype)
+        yield from multiply_add_ways(workers, dtype)
     yield _triad_way("memory", workers, array)
     yield _triad_way("cached", workers, array[: last_level_cache() // 16])
     sums = np.zeros(16 * workers, np.float32)
     yield _Way("read", workers, array.nbytes, lambda: total()(workers, array.size, array, sums))
+
+
+def multiply_add_ways(workers: int, dtype: str) -> list[_Way]:
+    """The register tile in several forms."""
+    registers = 32 if simd.vector_bits() == 512 else 16
+    return [_tile_way(workers, (registers - vectors - 1) // vectors, vectors, dtype) for vectors in (2, 3)]
 
 
 def _tile_way(workers: int, rows: int, vectors: int, dtype: str) -> _Way:
@@ -206,7 +210,9 @@ def ceilings(threads: int) -> Ceilings:
     try:
         one, every = (_kept(kept, suffix, n) for suffix, n in (("1", 1), ("all", int(kept["threads"]))))
     except (KeyError, TypeError, ValueError):
-        one, every = Meter().ceilings()
+        meter = Meter()
+        meter.round(0.05)  # another moment of the machine
+        one, every = meter.ceilings()
     if threads == 1:
         return one
     if threads >= every.threads:

@@ -155,7 +155,7 @@ def kernel(
     dtypes : tuple of str
         What it takes. 16-bit floats are handed as float32 unless they are named.
     layout : str
-        "channels_first" or "channels_last", of images; weights are (out, in / groups, *kernel) in both.
+        "channels_first" or "channels_last", of images; weights are ``(out, in / groups, *kernel)`` in both.
     prepare : callable, optional
         `weight -> array`: what is handed as `w`; a plan calls it once.
     name : str, optional

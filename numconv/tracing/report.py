@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from numconv.terminal import as_json, digits, table
+from numconv.terminal import as_json, digits, percent, table
 from numconv.tracing.records import Call, Span
 
 HEADER = ("milliseconds", "algorithm", "calls", "compile", "pack", "run", "roof")
@@ -128,7 +128,7 @@ def _row(alike: list[Call]) -> tuple[str, ...]:
     first = alike[0]
     times = [sum(getattr(c, part) for c in alike) for part in ("compiling", "packing", "computing")]
     floors = [c.floor for c in alike if c.floor is not None]
-    attained = f"{sum(floors) / times[2]:.0%}" if len(floors) == len(alike) else "-"
+    attained = percent(sum(floors) / times[2]) if len(floors) == len(alike) else "-"
     failed = [c.error for c in alike if c.error]
     algorithm = first.algorithm if first.way == "call" else f"{first.algorithm} ({first.way})"
     algorithm += f", {failed[-1]}" if failed else ""

@@ -1,4 +1,4 @@
-"""What `inspect` sees in kernels for a GPU, and advises: each advice with a kernel that earns it and one that does not."""
+"""What `inspect` sees in kernels for a GPU; each advice with a kernel that earns it and one that does not."""
 
 import json
 

@@ -78,6 +78,21 @@ def test_the_right_are_timed_and_the_others_named():
     assert "\x1b[31moff_by_one" in race.text(colour=True)
 
 
+def test_a_kernel_that_raises_as_it_packs_is_no_rejection():
+    class Unpackable(nc.Algorithm):
+        name = "unpackable"
+
+        def cost(self, problem):
+            return 1.0
+
+        def prepare(self, problem, weight):
+            raise OverflowError("in prepare")
+
+    (heat,) = raced(nc.register("conv2d", Unpackable())).heats
+    failures = {r.failure for r in heat.results if r.name == "unpackable"}
+    assert failures == {"OverflowError: in prepare"}
+
+
 def test_memory_that_holds_a_right_result_helps_nobody(monkeypatch):
     """Results of one contender lie where the next one writes."""
     nc.register("max_pool2d", Lazy())
