@@ -306,7 +306,11 @@ def test_a_check_within_a_check_is_refused(registry, monkeypatch):
 # questions
 
 
-@pytest.mark.parametrize("operation", sorted(TABLES))
+# Every kind of operation; those of one and three axes go the same way.
+ASKED = [name for name in sorted(TABLES) if "1d" not in name and "3d" not in name] + ["conv3d", "avg_pool1d"]
+
+
+@pytest.mark.parametrize("operation", ASKED)
 def test_our_own_algorithms_answer_every_question(operation):
     """The oracle's answers in `questions` are those of the public functions."""
     asked = list(questions.questions(operation, ("float32",), "max" in operation, 12, 3))
