@@ -74,7 +74,7 @@ NUMBA |= {
         "examining",
         "host_inspection",
         "inspection",
-        "recording",
+        "plain_python",
         "user_kernel",
     )
 }

@@ -84,7 +84,7 @@ def race(options: argparse.Namespace) -> int:
     found: Any = lab.race(kernels, options.problem)
     show(str(found), options)
     write_json(found.to_dict(), options)
-    return 1 if found.wrong() else 0
+    return 1 if found.wrong else 0
 
 
 def inspect(options: argparse.Namespace) -> int:

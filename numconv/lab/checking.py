@@ -19,7 +19,8 @@ from typing import IO, Any
 
 import numpy as np
 
-from numconv.lab.examining import Failure, examine
+from numconv.lab.examining import examine
+from numconv.lab.judging import Failure
 from numconv.lab.user_kernel import UserKernel
 from numconv.problem import integer
 

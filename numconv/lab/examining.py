@@ -1,66 +1,27 @@
-"""The side of a check that runs kernels: a process of its own, which forks for each batch of questions.
-
-A fork that dies or does not end is noticed, and the next one goes on; what was compiled before is there in each. So
-the smallest question that a kernel dies of is looked for at 10 ms a question.
-"""
+"""What a check asks a kernel, in which ways, and the smallest failure: in a process that does nothing else."""
 
 from __future__ import annotations
 
 import math
-import os
-import pickle
-import select
-import signal
-import traceback
-import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 import numconv as nc
 from numconv.algorithm import add
-from numconv.lab import recording
-from numconv.lab.guards import Fence, Trespass
-from numconv.lab.questions import Posed, Question, pose, questions
+from numconv.lab import plain_python, recording
+from numconv.lab.forks import Batch
+from numconv.lab.guards import Fence
+from numconv.lab.judging import Failure, raised_at
+from numconv.lab.questions import Question, pose, questions
 from numconv.lab.shrinking import smaller
 from numconv.lab.user_kernel import UserKernel
 from numconv.ops.handing import Handed
 
 WORK = {"python": 5_000, "simulated": 3_000}  # elements that plain Python looks at in 10 to 20 ms
-SECONDS = {"python": 12.0, "simulated": 12.0}  # for all questions; compiled kernels take what they need
+SECONDS = {"python": 12.0, "simulated": 20.0}  # for all questions; compiled kernels take what they need
 SHRINKING = 8.0
-SILENCE = 120.0  # seconds without any processor time after which a kernel hangs
-
-
-@dataclass
-class Failure:
-    """Something that a kernel did wrong, on the smallest problem that shows it.
-
-    Attributes
-    ----------
-    kind : str
-        Such as "wrong result", "out of bounds", "race", "never written", "changes its input", "died", "does not end".
-    message : str
-    mode : str
-        How it ran: "python", "serial", "parallel", "simulated", "gpu".
-    question : Question or None
-    place : (str, int) or None
-        File and line.
-    expected, got : ndarray or None
-    bad : ndarray of bool or None
-        Where they differ.
-    """
-
-    kind: str
-    message: str
-    mode: str
-    question: Question | None = None
-    place: tuple[str, int] | None = None
-    expected: np.ndarray | None = None
-    got: np.ndarray | None = None
-    bad: np.ndarray | None = None
 
 
 class Examined(UserKernel):
@@ -87,7 +48,7 @@ class Examined(UserKernel):
     def as_python(self, problem: Any, handed: Handed) -> None:
         """As plain Python on recording arrays."""
         turns = recording.Turns()
-        function = recording.recorded(self.python, turns)
+        function = plain_python.recorded(self.python, turns)
         written = self.outputs(handed)
         arrays = {
             name: recording.watched(array, name, turns, readonly=name not in written)
@@ -128,153 +89,6 @@ class Examined(UserKernel):
             handed.arrays[name][...] = arrays[name]
 
 
-def judged(kernel: Examined, q: Question, posed: Posed) -> Failure | None:
-    """What is wrong with the kernel's answer."""
-    kernel.unwritten = None
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            given = tuple(a.copy() if isinstance(a, np.ndarray) else a for a in posed.operands)
-            if kernel.device == "cuda":
-                given = tuple(nc.cuda.to_device(a) if isinstance(a, np.ndarray) else a for a in given)
-            results = posed._replace(operands=given).ask(q.operation, kernel.name)
-            results = tuple(map(nc.cuda.to_host, results)) if kernel.device == "cuda" else results
-    except recording.Broken as error:
-        broken = error.__cause__ if isinstance(error.__cause__, recording.Broken) else error  # of a simulated thread
-        return Failure(broken.kind, str(broken), kernel.mode, q, broken.place if broken.place[1] else None)
-    except Trespass as error:
-        return Failure("writes beside a buffer", str(error), kernel.mode, q)
-    except IndexError as error:
-        return Failure("out of bounds", str(error).partition("\n")[0], kernel.mode, q, _raised_at(error))
-    except Exception as error:
-        place = _raised_at(error)
-        text = "".join(traceback.format_exception_only(error)) if not place else f"{type(error).__name__}: {error}"
-        return Failure("raises", text.split("\nraised by the kernel")[0].strip(), kernel.mode, q, place)
-    for expected, got in zip(posed.expected, results):
-        wrong = _differences(kernel, q, expected, got, posed.scale)
-        if wrong is not None:
-            return wrong
-    return None
-
-
-def _raised_at(error: BaseException) -> tuple[str, int] | None:
-    """The last line of the user's code that an error came through."""
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if recording.is_users(f.filename)]
-    return (frames[-1].filename, frames[-1].lineno or 0) if frames and "examining" not in frames[-1].filename else None
-
-
-def _differences(kernel: Examined, q: Question, expected: np.ndarray, got: np.ndarray, scale: float) -> Failure | None:
-    if got.shape != expected.shape:
-        return Failure("wrong shape", f"the result has shape {got.shape}, not {expected.shape}", kernel.mode, q)
-    bound = bound_of(q) * max(scale, 1e-30)
-    with np.errstate(all="ignore"):
-        error = np.abs(got.astype(np.result_type(got, np.float64)) - expected)
-    bad = ~((error <= bound) | (got == expected) | (np.isnan(got) & np.isnan(expected)))
-    if not bad.any():
-        return None
-    worst = float(np.nanmax(np.where(bad, error, 0)))
-    kind = "wrong result"
-    message = f"{np.count_nonzero(bad)} of {bad.size} elements are wrong, by up to {worst:.3g}; {bound:.3g} is allowed"
-    if worst <= 1e-2 * scale and np.issubdtype(got.dtype, np.floating):
-        message += ". They are nearly right: is a sum kept in too small a dtype?"
-    missing = kernel.unwritten
-    if missing is not None and missing.any() and not got[bad].any():
-        kind, message = (
-            "never written",
-            f"{np.count_nonzero(missing)} of {missing.size} elements of out are never written",
-        )
-    return Failure(kind, message, kernel.mode, q, None, expected, got, bad)
-
-
-def bound_of(q: Question) -> float:
-    """Allowed error in units of the scale: of float32 5e-6, twenty times that of powers and roots."""
-    dtype = np.dtype(q.dtype)
-    if dtype.kind in "iu":
-        return 1e-12
-    bound = {2: 1e-3, 4: 5e-6, 8: 1e-12 if dtype.kind == "f" else 5e-6, 16: 1e-12}[dtype.itemsize]
-    return bound * (20 if q.operation.startswith("lp") else 1)
-
-
-class Batch:
-    """Questions asked in a fork of this process; iterating gives (question, Failure or None) of each."""
-
-    def __init__(self, kernel: Examined, mode: str, seconds: float) -> None:
-        self.kernel, self.mode, self.seconds = kernel, mode, seconds
-        self.kernel.mode = mode
-        how = {"python": kernel.as_python, "simulated": kernel.as_simulated}
-        kernel.run_once = how.get(mode, kernel.between_guards)
-
-    def answers(self, asked: list[Question]) -> Iterator[tuple[Question, Failure | None]]:
-        while asked:
-            count = 0
-            for q, failure in self._fork(asked):
-                count += 1
-                yield q, failure
-            asked = asked[count:]
-
-    def _fork(self, asked: list[Question]) -> Iterator[tuple[Question, Failure | None]]:
-        """Answers up to the question that the fork dies of."""
-        read, write = os.pipe()
-        child = os.fork()
-        if child == 0:
-            self._answer(write, asked)
-        os.close(write)
-        try:
-            with os.fdopen(read, "rb") as pipe:
-                for q in asked:
-                    ready, _, _ = select.select([pipe], [], [], SILENCE)
-                    try:
-                        answer = pickle.load(pipe) if ready else None
-                    except EOFError:
-                        _, status = os.waitpid(child, 0)
-                        child = 0
-                        yield q, self._died(q, status)
-                        return
-                    if not ready:
-                        yield q, Failure("does not end", f"it waited for {SILENCE:.0f} s", self.mode, q)
-                        return
-                    yield q, answer
-        finally:
-            if child:
-                os.kill(child, signal.SIGKILL)
-                os.waitpid(child, 0)
-
-    def _answer(self, write: int, asked: list[Question]) -> None:
-        """The fork: answers to a pipe, with so much processor time for each question."""
-        import resource  # Windows has none, and no fork either
-
-        signal.signal(signal.SIGPROF, signal.SIG_DFL)
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # to write its memory to disk would take seconds
-        status = 1
-        try:
-            with os.fdopen(write, "wb", buffering=0) as pipe:
-                for q in asked:
-                    posed = pose(q)
-                    signal.setitimer(signal.ITIMER_PROF, self.seconds)
-                    answer = judged(self.kernel, q, posed)
-                    signal.setitimer(signal.ITIMER_PROF, 0)
-                    pipe.write(pickle.dumps(answer))
-            status = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(status)
-
-    def _died(self, q: Question, status: int) -> Failure:
-        if not os.WIFSIGNALED(status):
-            message = f"the process ended with status {os.waitstatus_to_exitcode(status)}"
-            return Failure("died", message, self.mode, q)
-        number = os.WTERMSIG(status)
-        if number == signal.SIGPROF:
-            message = f"it used {self.seconds:g} s of processor time without coming to an end"
-            return Failure("does not end", message, self.mode, q)
-        name = signal.Signals(number).name
-        if number in (signal.SIGSEGV, signal.SIGBUS):
-            message = f"{name}: it read or wrote memory beyond the ends of an array"
-            return Failure("out of bounds", message, self.mode, q)
-        return Failure("died", f"the process was ended by {name}", self.mode, q)
-
-
 class Examination:
     """Everything that a kernel is asked, in all the ways that it can run."""
 
@@ -283,6 +97,7 @@ class Examination:
         self.asked: dict[str, int] = {}
         self.refused: dict[str, int] = {}
         self.notes: list[str] = []
+        self.broken: Failure | None = None  # before the kernel runs
 
     def questions(self) -> list[Question]:
         """Those that the kernel takes; the sentences of others are counted."""
@@ -301,10 +116,15 @@ class Examination:
                 if kernel.device == "cuda":
                     given = tuple(nc.cuda.to_device(a) if isinstance(a, np.ndarray) else a for a in given)
                 posed._replace(operands=given).ask(q.operation, kernel.name)
-            except (ValueError, TypeError) as error:
-                said = str(error).partition("rejects this problem: ")[2]
+            except Exception as error:
+                said, place = str(error).partition("rejects this problem: ")[2], raised_at(error)
                 if said:
                     self.refused[said] = self.refused.get(said, 0) + 1
+                elif place is not None:  # in `when` or `prepare`
+                    self.broken = Failure("raises", f"{type(error).__name__}: {error}", "", q, place)
+                    return []
+                elif not isinstance(error, ValueError):
+                    raise
                 continue
             taken.append(q)
         return taken
@@ -317,6 +137,8 @@ class Examination:
     def run(self) -> list[Failure]:
         """The first thing that is wrong, if anything is."""
         taken = self.questions()
+        if self.broken is not None:
+            return [self.broken]
         if not taken:
             sentences = "; ".join(sorted(self.refused, key=self.refused.__getitem__, reverse=True)[:3])
             return [Failure("takes nothing", f"the kernel takes none of the problems: {sentences}", "")]
@@ -330,8 +152,10 @@ class Examination:
             wrong = self._ask(mode, taken)
             if wrong is not None and mode == "python" and wrong.kind == "raises":
                 compiled, other = True, self._compile(taken) or self._compiled_answer(wrong)
-                if other is None or other.kind != "raises":
+                if other is None or other.kind not in ("raises", "does not compile"):
                     self.notes.append(f"it does not run as plain Python, so its indices were not seen: {wrong.message}")
+                    wrong = other
+                elif other.kind == "does not compile":
                     wrong = other
             if wrong is not None:
                 return [self._smallest(wrong.mode, wrong)]
@@ -358,7 +182,7 @@ class Examination:
         return failure
 
     def _ask(self, mode: str, taken: list[Question]) -> Failure | None:
-        batch, start = Batch(self.kernel, mode, self.options["timeout"]), _processor_time()
+        batch = Batch(self.kernel, mode, self.options["timeout"])
         asked = [q for q in taken if q.work <= WORK.get(mode, math.inf)]
         self.asked[mode] = 0
         answers = batch.answers(asked or taken[:1])
@@ -367,7 +191,7 @@ class Examination:
             self.say(mode, self.asked[mode], len(asked))
             if failure is not None:
                 return failure
-            if _processor_time() - start > SECONDS.get(mode, math.inf):
+            if batch.used > SECONDS.get(mode, math.inf):
                 break
         answers.close()  # type: ignore[attr-defined]
         return None
@@ -378,9 +202,8 @@ class Examination:
         if failure.question is None or failure.kind == "does not compile":
             return failure
         seconds = 4.0 if failure.kind == "does not end" else SHRINKING
-        end, best = _processor_time() + seconds, failure
-        improved = True
-        while improved and _processor_time() < end:
+        best, improved = failure, True
+        while improved and batch.used < seconds:
             improved = False
             for candidate in smaller(best.question):  # type: ignore[arg-type]
                 self.say("looking for the smallest problem")
@@ -392,14 +215,9 @@ class Examination:
                 if found is not None and found.kind == failure.kind:
                     best, improved = found, True
                     break
-                if _processor_time() > end:
+                if batch.used > seconds:
                     break
         return best
-
-
-def _processor_time() -> float:
-    """Seconds that this process and its forks have computed: others on the machine do not count."""
-    return sum(os.times()[:4])
 
 
 def _compiled(spec: dict[str, Any]) -> dict[str, Any]:

@@ -1,26 +1,23 @@
-"""Arrays that record: which element a plain Python function reads and writes, where, and in which turn of a `prange`.
+"""Arrays that record: which element is read and written, where, and in which turn of a parallel loop.
 
-`recorded(function)` is a copy of a user's function that runs as plain Python, with what it calls: Numba's dispatchers
-are the functions under them, `prange` says which turn it is, and arrays that NumPy makes are recorded too. An index
-outside of an array, a negative one, a write to an operand, and an element that two turns of a `prange` write, or that
-one writes and another reads, raise `Broken`.
+An index outside of an array, a negative one, a write to an operand, and an element that two turns write, or that one
+writes and another reads, raise `Broken`.
 """
 
 from __future__ import annotations
 
-import builtins
+import importlib.util
 import math
+import os
 import sys
-import types
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 NOBODY, SEVERAL = -1, -2
-_OURS = tuple(str(Path(module.__file__).parent) for module in (np, sys.modules["numconv"]) if module.__file__)
-_MAKERS = ("zeros", "empty", "ones", "full", "zeros_like", "empty_like", "ones_like", "full_like")
+_SPECS = [importlib.util.find_spec(name) for name in ("numconv", "numpy", "numba", "numba_cuda")]
+_LIBRARIES = tuple(os.path.dirname(spec.origin) + os.sep for spec in _SPECS if spec is not None and spec.origin)
 
 
 class Broken(Exception):
@@ -164,6 +161,8 @@ class Recorded(np.ndarray):
         return super().__getitem__(index)
 
     def __setitem__(self, index: Any, value: Any) -> None:
+        if isinstance(value, Recorded) and value._touched is not None:
+            value._all(value, False, ...)
         if self._touched is not None:
             flat = self._flat(index, "writes")
             if flat is not None:
@@ -172,7 +171,7 @@ class Recorded(np.ndarray):
                 part = super().__getitem__(index)
                 if isinstance(part, np.ndarray) and np.may_share_memory(part, self):
                     self._all(part, True, index)
-        super().__setitem__(index, _plain(value))
+        super().__setitem__(index, bare(value))
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, out: Any = (), **options: Any) -> Any:
         for array in inputs:
@@ -182,8 +181,8 @@ class Recorded(np.ndarray):
             if isinstance(array, Recorded) and array._touched is not None:
                 array._all(array, True, ...)
         if out:
-            options["out"] = tuple(map(_plain, out))
-        result = getattr(ufunc, method)(*map(_plain, inputs), **options)
+            options["out"] = tuple(map(bare, out))
+        result = getattr(ufunc, method)(*map(bare, inputs), **options)
         return out[0] if len(out) == 1 else result
 
     def _flat(self, index: Any, does: str) -> int | None:
@@ -236,7 +235,7 @@ def _address(array: np.ndarray) -> int:
     return array.__array_interface__["data"][0]
 
 
-def _plain(value: Any) -> Any:
+def bare(value: Any) -> Any:
     return value.view(np.ndarray) if isinstance(value, Recorded) else value
 
 
@@ -259,79 +258,7 @@ def caller() -> tuple[str, int]:
 
 def is_users(filename: str) -> bool:
     """Whether a file is neither ours nor a library's."""
-    return not filename.startswith(_OURS) and "/numba" not in filename and not filename.startswith("<__array")
-
-
-class _NumPy:
-    """NumPy whose new arrays are recorded."""
-
-    def __init__(self, turns: Turns) -> None:
-        self._turns = turns
-
-    def __getattr__(self, name: str) -> Any:
-        found = getattr(np, name)
-        if name not in _MAKERS:
-            return found
-
-        def make(*arguments: Any, **options: Any) -> Any:
-            made = found(*map(_plain, arguments), **options)
-            return watched(made, f"the array of line {caller()[1]}", self._turns)
-
-        return make
-
-
-class _Module:
-    """Another module, with a recorded prange."""
-
-    def __init__(self, module: Any, turns: Turns) -> None:
-        self._module, self.prange = module, turns.prange
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._module, name)
-
-
-def recorded(function: Callable[..., Any], turns: Turns) -> Callable[..., Any]:
-    """The function as plain Python, with what it calls."""
-    import numba
-
-    copies: dict[int, Any] = {}
-
-    def replaced(value: Any) -> Any:
-        if value is numba.prange:
-            return turns.prange
-        if value is np:
-            return _NumPy(turns)
-        if value is numba:
-            return _Module(numba, turns)
-        inner = getattr(value, "py_func", None) or value
-        if not isinstance(inner, types.FunctionType) or inner.__module__.partition(".")[0] in ("numpy", "numba"):
-            return value
-        return copied(inner)
-
-    def copied(inner: types.FunctionType) -> Any:
-        if id(inner) in copies:
-            return copies[id(inner)]
-        names: dict[str, Any] = {"__builtins__": builtins, "__name__": inner.__module__}
-        cells = tuple(types.CellType() for _ in inner.__closure__ or ())
-        copy = types.FunctionType(inner.__code__, names, inner.__name__, inner.__defaults__, cells)
-        copy.__kwdefaults__ = inner.__kwdefaults__
-        copies[id(inner)] = copy
-        for name in _names(inner.__code__) & inner.__globals__.keys():
-            names[name] = replaced(inner.__globals__[name])
-        for cell, original in zip(cells, inner.__closure__ or ()):
-            try:
-                cell.cell_contents = replaced(original.cell_contents)
-            except ValueError:  # not filled yet
-                continue
-        return copy
-
-    return copied(function)  # type: ignore[arg-type]
-
-
-def _names(code: types.CodeType) -> set[str]:
-    """Names that code, and code within it, looks up."""
-    inner = (_names(constant) for constant in code.co_consts if isinstance(constant, types.CodeType))
-    return set(code.co_names).union(*inner)
+    return not filename.startswith((*_LIBRARIES, "<__array_function__", "<frozen "))
 
 
 def unwritten(array: Recorded) -> np.ndarray:

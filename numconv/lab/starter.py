@@ -203,6 +203,22 @@ def _gathered(code: _Lines, kind: str, ndim: int) -> None:
     code.add(f"out[o, c, {_each('k', ndim)}] = total")
 
 
+def _rows(code: _Lines, ndim: int) -> None:
+    """A convolution whose innermost loop runs along a row of the result."""
+    last = ndim - 1
+    code.add("first = o // (out.shape[1] // groups) * w.shape[1]  # the group's first channel of x")
+    for a in range(last):
+        code.loop(f"o{a}", f"out.shape[{a + 2}]")
+    code.loop("c", "w.shape[1]")
+    _taps(code, last, "w")
+    code.loop(f"k{last}", f"w.shape[{last + 2}]")
+    code.add("# The innermost loop runs along the last axis: the compiler makes vectors of it.")
+    code.loop(f"o{last}", f"out.shape[{last + 2}]")
+    code.add(f"i{last} = o{last} * stride[{last}] + k{last} * dilation[{last}]")
+    code.add(f"v = x[n, first + c, {_each('i', ndim)}]")
+    code.add(f"out[n, o, {_each('o', ndim)}] += w[o, c, {_each('k', ndim)}] * v")
+
+
 def _cpu(kind: str, ndim: int) -> str:
     code = _Lines()
     if kind == "weight":
@@ -216,6 +232,9 @@ def _cpu(kind: str, ndim: int) -> str:
         code.add("for item in prange(out.shape[0] * out.shape[1]):")
         code.depth += 1
         code.add("n, o = item // out.shape[1], item % out.shape[1]")
+        if kind == "conv":
+            _rows(code, ndim)
+            return str(code)
         for a in range(ndim):
             code.loop(f"o{a}", f"out.shape[{a + 2}]")
     (_gathered if kind in ("input", "weight") else _sum)(code, kind, ndim)

@@ -105,7 +105,7 @@ def test_atomic_operations_are_no_race(registry):
 
 
 @pytest.mark.parametrize("line, kind, words", [
-    ("out[0, 0, cuda.grid(1)] = 1", "out of bounds", "writes out[0, 0, 1], in thread (1, 0, 0) of block (0, 0, 0)"),
+    ("out[0, 0, out.size + cuda.grid(1)] = 1", "out of bounds", ", in thread (0, 0, 0) of block (0, 0, 0): its shape"),
     ("out[0, 0, 0] = cuda.grid(1)", "race", "thread (1, 0, 0) of block (0, 0, 0) writes out[0, 0, 0]"),
     ("x[0, 0, 0] = 1", "changes its input", "writes x[0, 0, 0], an operand"),
     ("cuda.syncthreads(); out[0, 0, 0] = cuda.blockIdx.x", "race", "block (1, 0, 0) writes out[0, 0, 0]"),
