@@ -79,7 +79,7 @@ MODULES = [
     f"numconv{name}"
     for name in (
         "", ".kernels", ".nn", ".nn.init", ".nn.utils", ".optim", ".optim.lr_scheduler", ".data", ".models", ".train",
-        ".autograd", ".autograd.functional", ".graph", ".cuda", ".interop.tf", ".lab",
+        ".autograd", ".autograd.functional", ".graph", ".cuda", ".interop.tf", ".lab", ".lab.blocks", ".njit",
     )
 ]  # fmt: skip
 # modules with a page or a section of their own
