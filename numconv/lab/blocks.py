@@ -129,7 +129,7 @@ def panels(weight: np.ndarray, columns: int | None = None) -> np.ndarray:
 
     Parameters
     ----------
-    weight : ndarray of shape (out, in, *kernel)
+    weight : ndarray of shape ``(out, in, *kernel)``
         Of float32 or float64.
     columns : int, optional
         A multiple of `lanes`; two vectors where left out.
@@ -158,7 +158,7 @@ def taps(weight: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    weight : ndarray of shape (out, in, *kernel)
+    weight : ndarray of shape ``(out, in, *kernel)``
 
     Returns
     -------
