@@ -64,4 +64,4 @@ def test_what_does_not_go_together(more):
 
 
 def test_what_needs_the_device():
-    assert main(["bench", "--fast"]) == main(["bench", "--dtype", "bfloat16"]) == 2
+    assert main(["bench", "--fast"]) == main(["bench", "--roofline", "--dtype", "bfloat16"]) == 2

@@ -106,17 +106,17 @@ def says(result, text):
 
 
 @pytest.mark.parametrize("text, kernel, other", [
-    ("uncoalesced: neighbouring threads differ in i", by_row, by_column),
-    ("float64 arithmetic on float32", in_double, by_column),
-    ("divisions of 64-bit integers", divided, by_column),
-    ("stores to global memory in each turn", in_memory, by_column),
-    ("bytes of stack", on_the_stack, by_column),
-    ("bytes spill", with_sums(100, 1024), with_sums(8, 1024)),
-    ("registers a thread", with_sums(120, 128), with_sums(8, 128)),
+    ("uncoalesced: neighbouring threads differ in i", lambda: by_row, lambda: by_column),
+    ("float64 arithmetic on float32", lambda: in_double, lambda: by_column),
+    ("divisions of 64-bit integers", lambda: divided, lambda: by_column),
+    ("stores to global memory in each turn", lambda: in_memory, lambda: by_column),
+    ("bytes of stack", lambda: on_the_stack, lambda: by_column),
+    ("bytes spill", lambda: with_sums(100, 1024), lambda: with_sums(8, 1024)),
+    ("registers a thread", lambda: with_sums(120, 128), lambda: with_sums(8, 128)),
 ])  # fmt: skip
 def test_each_advice_is_earned(text, kernel, other):
-    assert says(seen(kernel), text)
-    assert not says(seen(other), text)
+    assert says(seen(kernel()), text)
+    assert not says(seen(other()), text)
 
 
 def test_kernels_of_the_laboratory_are_looked_at_without_a_gpu(registry):
