@@ -174,4 +174,5 @@ def test_the_race_of_gradients(tmp_path, capsys):
         assert all(t["seconds"] > 0 and t["error"] <= 5e-6 for t in ours)
         peers = [t["seconds"] for t in record["timings"].values() if not t["ours"]]
         expected = min(peers, default=math.nan) / min(t["seconds"] for t in ours)
-        np.testing.assert_allclose(record["ratio"], expected)
+        ratio = math.nan if record["ratio"] is None else record["ratio"]  # where no peer is installed
+        np.testing.assert_allclose(ratio, expected)

@@ -20,7 +20,7 @@ import numpy as np
 from numconv.commands.common import add_json, show, write_json
 from numconv.commands.datasets import HELP, load, read_picture
 from numconv.commands.train import judge, restore
-from numconv.terminal import Progress, table
+from numconv.terminal import Progress
 
 LIKELIEST = 3
 
@@ -51,10 +51,9 @@ def run(options: argparse.Namespace) -> None:
             data = load(options.data, height, channels, test=True)
             found |= {"right": judge(model, data), "of": len(data.y)}
     if options.pictures:
-        lines = found["pictures"].items()
-        show(
-            table([[path, *(f"{name} {chance:.1%}" for name, chance in best.items())] for path, best in lines]), options
-        )
+        width = max(map(len, found["pictures"]))
+        for path, best in found["pictures"].items():  # a line each, however long the path is
+            show("  ".join([path.ljust(width), *(f"{name} {chance:.1%}" for name, chance in best.items())]), options)
     if options.data is not None:
         show(f"{found['right']:.2%} of {found['of']} pictures right", options)
     write_json(found, options)
