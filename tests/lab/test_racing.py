@@ -301,7 +301,7 @@ def test_without_a_gpu_it_says_so(monkeypatch):
         raise MissingPart("there is no GPU")
 
     monkeypatch.setattr(toolkit, "need", need)
-    with pytest.raises(MissingPart, match="no GPU|numba-cuda is not installed"):
+    with pytest.raises(MissingPart, match=r"no GPU|numba-cuda is not installed"):
         raced((), replace(SMALL, device="cuda"))
 
 
