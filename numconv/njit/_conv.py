@@ -10,6 +10,7 @@ from numba.extending import overload
 
 import numconv
 from numconv.njit import _arguments as given
+from numconv.njit._arguments import flat
 from numconv.njit._flags import compiled
 from numconv.njit._sweep import AFTER, BEFORE, DILATION, KERNEL, OUT, SIZE, STRIDE, TRANSPOSED, convolve
 
@@ -80,25 +81,30 @@ def _checked(x: Any, weight: Any, bias: Any, groups: Any, n: int) -> Any:
     return given.flat
 
 
+@compiled
+def _convolved(x, size, weight, kernel, bias, has_bias, geometry, groups):
+    """(the flat result, its shape with three spatial axes)."""
+    results = _check_channels(size[1], kernel, bias, has_bias, groups, geometry[0, TRANSPOSED] == 1)
+    shape = (size[0], results, geometry[0, OUT], geometry[1, OUT], geometry[2, OUT])
+    y = np.empty(shape[0] * shape[1] * shape[2] * shape[3] * shape[4], x.dtype)
+    convolve(flat(x), size, flat(weight), bias, results, y, geometry, groups)
+    return y, shape
+
+
 def _implement(x, weight, bias, stride, padding, dilation, groups, n):
     """The compiled convolution for arguments of these types."""
     bias_of, has_bias = _checked(x, weight, bias, groups, n), not given.is_none(bias)
     strides = given.per_axis("stride", stride, n, 1)
     dilations = given.per_axis("dilation", dilation, n, 1)
     pad, shape_of, shape_of_weight = given.padding_of(padding, n), given.sizes(x.ndim, n), given.sizes(n + 2, n)
-    shaped, flat = given.shaped(x.ndim, n), given.flat
+    shaped = given.shaped(x.ndim, n)
 
     def implementation(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
         size, kernel = shape_of(x), shape_of_weight(weight)
         geometry = _geometry(size[2:], kernel[2:], strides(stride), dilations(dilation))
         pad(padding, geometry)
         _forward_sizes(geometry)
-        added = bias_of(bias)
-        results = _check_channels(size[1], kernel, added, has_bias, groups, False)
-        shape = (size[0], results, geometry[0, OUT], geometry[1, OUT], geometry[2, OUT])
-        y = np.empty(shape[0] * shape[1] * shape[2] * shape[3] * shape[4], x.dtype)
-        convolve(flat(x), size, flat(weight), added, results, y, geometry, groups)
-        return shaped(y, shape)
+        return shaped(*_convolved(x, size, weight, kernel, bias_of(bias), has_bias, geometry, groups))
 
     return implementation
 
@@ -111,7 +117,7 @@ def _implement_transposed(x, weight, bias, stride, padding, output_padding, grou
     if given.is_text(padding):
         raise errors.NumbaTypeError("padding of a transposed convolution must be integers or pairs here")
     pad, shape_of, shape_of_weight = given.padding_of(padding, n), given.sizes(x.ndim, n), given.sizes(n + 2, n)
-    shaped, flat = given.shaped(x.ndim, n), given.flat
+    shaped = given.shaped(x.ndim, n)
 
     def implementation(x, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1):
         size, kernel = shape_of(x), shape_of_weight(weight)
@@ -119,12 +125,7 @@ def _implement_transposed(x, weight, bias, stride, padding, output_padding, grou
         pad(padding, geometry)
         _transposed_sizes(geometry, extras(output_padding))
         geometry[0, TRANSPOSED] = 1
-        added = bias_of(bias)
-        results = _check_channels(size[1], kernel, added, has_bias, groups, True)
-        shape = (size[0], results, geometry[0, OUT], geometry[1, OUT], geometry[2, OUT])
-        y = np.empty(shape[0] * shape[1] * shape[2] * shape[3] * shape[4], x.dtype)
-        convolve(flat(x), size, flat(weight), added, results, y, geometry, groups)
-        return shaped(y, shape)
+        return shaped(*_convolved(x, size, weight, kernel, bias_of(bias), has_bias, geometry, groups))
 
     return implementation
 
