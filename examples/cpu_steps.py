@@ -6,13 +6,12 @@ measured as well: what the register tile reaches on operands in the first-level 
 and kernels that grow, where FFT and separable factors pay.
 """
 
-import time
-
 import numba
 import numpy as np
 
 import numconv as nc
 from numconv.lab.roofline import Meter
+from numconv.lab.timing import fastest
 
 CHANNELS, SIZE = 64, 56
 FLOPS = 2 * CHANNELS * CHANNELS * 9 * SIZE * SIZE
@@ -129,18 +128,6 @@ STEPS = {
     "7 Winograd, F(2x2, 3x3)": by_plan("winograd_2x2", "NHWC"),
     "8 Winograd, F(4x4, 3x3)": by_plan("winograd_4x4", "NHWC"),
 }
-
-
-def fastest(call, budget):
-    """Seconds of the fastest of as many calls as `budget` seconds hold, at least one."""
-    best, end = np.inf, time.perf_counter() + budget
-    while True:
-        start = time.perf_counter()
-        call()
-        now = time.perf_counter()
-        best = min(best, now - start)
-        if now >= end:
-            return best
 
 
 def main():
