@@ -6,7 +6,7 @@ import numconv as nc
 from numconv.algorithm import rejection, table
 from numconv.lab.shapes import FAMILIES, RESNET50
 
-from .common import LAYOUTS, image, operation, weight_of
+from .common import LAYOUTS, Suite, image, once, operation, weight_of
 
 SHAPES = {f"resnet50/{s.name}": s for s in RESNET50}
 SHAPES |= {f"{family}/{s.name}": s for family, members in FAMILIES.items() for s in members}
@@ -20,12 +20,13 @@ DIFFERENT = [
 ]
 
 
-class Convolution:
+class Convolution(Suite):
     """Every shape of `numconv bench`."""
 
     params = (list(SHAPES), LAYOUTS)
     param_names = ("shape", "layout")
 
+    @once
     def setup(self, name, layout):
         shape = SHAPES[name]
         self.function = getattr(nc, operation(shape))
@@ -58,12 +59,13 @@ def taken():
                 yield f"{algorithm.name} on {name}"
 
 
-class Algorithms:
+class Algorithms(Suite):
     """Each algorithm on layers that it takes, with packed weights."""
 
     params = (list(taken()), ["float32", "float64"], LAYOUTS)
     param_names = ("algorithm", "dtype", "layout")
 
+    @once
     def setup(self, pair, dtype, layout):
         algorithm, _, name = pair.partition(" on ")
         shape = SHAPES[name]
@@ -81,7 +83,7 @@ class Algorithms:
         self.plan(self.x, out=self.out)
 
 
-class Threads:
+class Threads(Suite):
     """How far a second thread helps: a dense, a pointwise and a depthwise layer, large and small."""
 
     params = (
@@ -97,6 +99,7 @@ class Threads:
     )
     param_names = ("shape", "threads")
 
+    @once
     def setup(self, name, threads):
         shape = SHAPES[name]
         nc.set_num_threads(threads)

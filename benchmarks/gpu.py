@@ -5,7 +5,7 @@ import numpy as np
 import numconv as nc
 from numconv.lab.shapes import FAMILIES, POOLINGS, RESNET50
 
-from .common import LAYOUTS, image, operation, weight_of
+from .common import LAYOUTS, Suite, image, once, operation, weight_of
 
 SHAPES = {s.name: s for s in (*RESNET50[:4], RESNET50[16], FAMILIES["depthwise"][0])}
 POOLS = {shape.name: shape for shape in POOLINGS}
@@ -17,10 +17,11 @@ def skip_without_gpu():
         raise NotImplementedError("no GPU, or the extra 'cuda' is not installed")
 
 
-class Convolution:
+class Convolution(Suite):
     params = (list(SHAPES), ["float32", "float16"], LAYOUTS)
     param_names = ("shape", "dtype", "layout")
 
+    @once
     def setup(self, name, dtype, layout):
         skip_without_gpu()
         shape = SHAPES[name].batch(BATCH)
@@ -38,10 +39,11 @@ class Convolution:
         nc.cuda.synchronize()
 
 
-class Pooling:
+class Pooling(Suite):
     params = (list(POOLS), LAYOUTS)
     param_names = ("shape", "layout")
 
+    @once
     def setup(self, name, layout):
         skip_without_gpu()
         shape = POOLS[name].batch(BATCH)

@@ -5,15 +5,16 @@ import numpy as np
 import numconv as nc
 from numconv.lab.shapes import GRADIENTS
 
-from .common import LAYOUTS, image
+from .common import LAYOUTS, Suite, image, once
 
 SHAPES = {f"{family}/{s.name}": s for family, members in GRADIENTS.items() for s in members}
 
 
-class Gradients:
+class Gradients(Suite):
     params = (list(SHAPES), LAYOUTS)
     param_names = ("layer", "layout")
 
+    @once
     def setup(self, layer, layout):
         channels, size = SHAPES[layer].x[1:3]
         self.x, self.grad = (image((1, channels, size, size), layout, seed) for seed in (0, 2))

@@ -5,7 +5,7 @@ import numpy as np
 from numconv import nn, random
 from numconv.autograd import Tensor, no_grad
 
-from .common import image
+from .common import Suite, image, once
 
 LAYERS = {
     "BatchNorm2d": lambda: nn.BatchNorm2d(64),
@@ -23,10 +23,11 @@ LAYERS = {
 }
 
 
-class Layer:
+class Layer(Suite):
     params = (list(LAYERS),)
     param_names = ("layer",)
 
+    @once
     def setup(self, name):
         random.seed(0)
         self.layer = LAYERS[name]()

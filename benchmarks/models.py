@@ -5,14 +5,15 @@ import numpy as np
 from numconv import models, nn, random
 from numconv.autograd import no_grad
 
-from .common import image
+from .common import Suite, image, once
 
 
-class Eager:
+class Eager(Suite):
     params = (["resnet18", "resnet50", "mobilenet_v2", "densenet121"],)
     param_names = ("model",)
     timeout = 300
 
+    @once
     def setup(self, name):
         random.seed(0)
         self.model, self.x = models.get(name).eval(), image((1, 3, 224, 224))
@@ -23,11 +24,12 @@ class Eager:
             self.model(self.x)
 
 
-class Frozen:
+class Frozen(Suite):
     params = (["resnet18", "resnet50", "mobilenet_v2", "densenet121", "vgg16"],)
     param_names = ("model",)
     timeout = 300
 
+    @once
     def setup(self, name):
         random.seed(0)
         self.model, self.x = models.get(name).eval(), image((1, 3, 224, 224))

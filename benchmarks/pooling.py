@@ -5,15 +5,16 @@ import numpy as np
 import numconv as nc
 from numconv.lab.shapes import POOLINGS
 
-from .common import LAYOUTS, image
+from .common import LAYOUTS, Suite, image, once
 
 SHAPES = {shape.name: shape for shape in POOLINGS}
 
 
-class Pooling:
+class Pooling(Suite):
     params = (list(SHAPES), [1, 8], LAYOUTS)
     param_names = ("shape", "batch", "layout")
 
+    @once
     def setup(self, name, batch, layout):
         shape = SHAPES[name].batch(batch)
         self.function = getattr(nc, shape.operation)
@@ -25,12 +26,13 @@ class Pooling:
         self.function(self.x, **self.options)
 
 
-class Gradient:
+class Gradient(Suite):
     """Of a max pooling by its indices, and of an average."""
 
     params = (["max_pool2d", "avg_pool2d"], LAYOUTS)
     param_names = ("operation", "layout")
 
+    @once
     def setup(self, operation, layout):
         x = image((8, 64, 56, 56), layout)
         function, gradient = getattr(nc, operation), getattr(nc, f"{operation}_input")

@@ -5,7 +5,7 @@ import numpy as np
 from numconv import models, nn, optim, random
 from numconv.autograd import Tensor
 
-from .common import image
+from .common import Suite, image, once
 
 MODELS = {
     "lenet5, batch 32": (models.lenet5, (32, 1, 32, 32), 10),
@@ -20,10 +20,11 @@ OPTIMIZERS = {
 }
 
 
-class Step:
+class Step(Suite):
     params = (list(MODELS),)
     param_names = ("model",)
 
+    @once
     def setup(self, name):
         build, shape, classes = MODELS[name]
         random.seed(0)
@@ -48,12 +49,13 @@ class Step:
         self.time_step(name)
 
 
-class Optimizer:
+class Optimizer(Suite):
     """A step with the parameters of LeNet-5, ten small arrays, and of ResNet-18, eleven million numbers."""
 
     params = (list(OPTIMIZERS), ["lenet5", "resnet18"])
     param_names = ("optimizer", "model")
 
+    @once
     def setup(self, optimizer, model):
         random.seed(0)
         parameters = list(models.get(model).parameters())
