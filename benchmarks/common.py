@@ -10,8 +10,8 @@ LAYOUTS = ["channels_first", "channels_last"]
 class Suite:
     """How calls are sampled: one by one, in eight processes.
 
-    Medians of the same call in five runs lay apart by a factor of 1.1 to 1.5 so, and of 1.2 to 1.7 in two processes with
-    as many samples: a process keeps the places in memory and the clock speed that it happened to get.
+    Medians of the same call in five runs lay apart by a factor of 1.1 to 1.5 so, and of 1.2 to 1.7 in two processes
+    with as many samples: a process keeps the places in memory and the clock speed that it happened to get.
     """
 
     rounds = 8
