@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 
-LAYOUTS = ["channels_first", "channels_last"]
+LAYOUTS = ["channels_last", "channels_first"]
 
 
 class Suite:
