@@ -200,6 +200,11 @@ class ConvProblem:
         return join_shape(self.n, self.co, self.out_spatial, layout)
 
     @property
+    def swept_shape(self) -> tuple[int, ...]:
+        """Shape of the array that is swept: the input, or where its gradient is wanted the output's."""
+        return self.output_shape if self.direction == "input" else self.input_shape
+
+    @property
     def result_shape(self) -> tuple[int, ...]:
         """Shape of what this problem computes."""
         return {"forward": self.output_shape, "input": self.input_shape, "weight": self.weight_shape}[self.direction]

@@ -13,6 +13,7 @@ from numconv.kernels.cuda import memory
 from numconv.ops.cuda.borders import check_together, taking
 from numconv.ops.device import observed
 from numconv.options import options
+from numconv.plan import check_planned_shape, described, resized
 from numconv.problem import LAST, ConvProblem, spatial_axes, supported_dtype
 
 _LIMIT = 4096  # calls remembered
@@ -232,12 +233,7 @@ class DevicePlan:
 
     def describe(self) -> str:
         """One line: operation, shapes, algorithm, packed bytes and workspace."""
-        p = self.problem
-        source = p.output_shape if p.direction == "input" else p.input_shape
-        return (
-            f"{p.operation} {source} * {p.weight_shape} -> {p.result_shape} {p.dtype} on cuda: {self.algorithm}, "
-            f"{self._packed[p.layout_in].nbytes} bytes packed, {self.workspace} bytes of workspace"
-        )
+        return described(self, self._packed[self.problem.layout_in].nbytes)
 
     def __repr__(self) -> str:
         return f"<Plan {self.describe()}>"
@@ -261,12 +257,7 @@ class DevicePlan:
         call = self._calls.get(key)
         if call is None:
             planned = self.problem
-            source = planned.output_shape if planned.direction == "input" else planned.input_shape
-            expected = source if self._batched else source[1:]
-            if x.ndim != len(expected) or x.shape[1:] != expected[1:] or not (self._batched or x.shape == expected):
-                raise ValueError(
-                    f"x must have shape {('any', *expected[1:]) if self._batched else expected}, got {x.shape}"
-                )
+            check_planned_shape(self, tuple(x.shape))
             if x.dtype != planned.dtype:
                 raise TypeError(f"x must have the plan's dtype {planned.dtype}, got {x.dtype}")
             problem = replace(
@@ -297,15 +288,7 @@ def _planned(plan: DevicePlan, x: Any, *, residual: Any, out: Any) -> Any:
 
 @taking
 def _for_shape(plan: DevicePlan, weight: Any, shape: tuple[int, ...]) -> DevicePlan:
-    old = plan.problem
-    whole = shape if plan._batched else (1, *shape)
-    problem = replace(
-        ConvProblem.make(old.operation, whole, old.weight_shape, old.dtype, **plan._arguments), device="cuda"
-    )
-    reason = plan._algorithm.rejects(problem)
-    if reason is not None:
-        raise ValueError(f"algorithm {plan.algorithm!r} of this plan rejects x_shape {shape}: {reason}")
-    return DevicePlan(problem, plan._algorithm, weight, plan._bias, plan._batched, plan._arguments)
+    return DevicePlan(resized(plan, shape), plan._algorithm, weight, plan._bias, plan._batched, plan._arguments)
 
 
 @taking
