@@ -286,12 +286,7 @@ class Plan:
 
     def describe(self) -> str:
         """One line: operation, shapes, algorithm, packed bytes and workspace."""
-        p = self.problem
-        swept = p.output_shape if p.direction == "input" else p.input_shape
-        return (
-            f"{p.operation} {swept} * {p.weight_shape} -> {p.result_shape} {p.dtype}: {self.algorithm}, "
-            f"{self._packed.nbytes} bytes packed, {self.workspace} bytes of workspace"
-        )
+        return described(self, self._packed.nbytes)
 
     def __repr__(self) -> str:
         return f"<Plan {self.describe()}>"
@@ -304,12 +299,7 @@ class Plan:
         ValueError
             If the shape has another rank or number of channels, or the kernel does not fit.
         """
-        shape = tuple(x_shape) if self._batched else (1, *x_shape)
-        old = self.problem
-        problem = ConvProblem.make(old.operation, shape, old.weight_shape, old.dtype, **self._arguments)
-        reason = self._algorithm.rejects(problem)
-        if reason is not None:
-            raise ValueError(f"algorithm {self.algorithm!r} of this plan rejects x_shape {tuple(x_shape)}: {reason}")
+        problem = resized(self, tuple(x_shape))
         return Plan(problem, self._algorithm, self._packed, self._bias, self._batched, self._arguments)
 
     def __call__(self, x: Any, *, residual: Any = None, out: np.ndarray | None = None) -> np.ndarray:
@@ -381,16 +371,41 @@ class Plan:
             raise TypeError(f"x must be a numpy.ndarray, got {type(x).__name__}")
         if x.dtype != planned.dtype and x.dtype.newbyteorder("=") != planned.dtype:
             raise TypeError(f"x must have the plan's dtype {planned.dtype}, got {x.dtype}")
-        swept = planned.output_shape if planned.direction == "input" else planned.input_shape
-        expected = swept if self._batched else swept[1:]
-        if x.ndim != len(expected) or (x.shape[1:] != expected[1:] if self._batched else x.shape != expected):
-            raise ValueError(
-                f"x must have shape {('any', *expected[1:]) if self._batched else expected}, got {x.shape}"
-            )
+        check_planned_shape(self, x.shape)
         whole = x if self._batched else x[None]
         problem = arranged_problem(replace(planned, n=whole.shape[0], residual=residual), native(whole))
         shape = problem.result_shape if self._batched else problem.result_shape[1:]
         return Call(problem, self._algorithm, x, shape, packs=False)
+
+
+def described(plan: Any, packed_bytes: int) -> str:
+    """A plan, of whatever device, in one line."""
+    p = plan.problem
+    device = "" if p.device == "cpu" else f" on {p.device}"
+    return (
+        f"{p.operation} {p.swept_shape} * {p.weight_shape} -> {p.result_shape} {p.dtype}{device}: {plan.algorithm}, "
+        f"{packed_bytes} bytes packed, {plan.workspace} bytes of workspace"
+    )
+
+
+def resized(plan: Any, x_shape: tuple[int, ...]) -> ConvProblem:
+    """The problem of a plan, of whatever device, for images of another size."""
+    old = plan.problem
+    whole = x_shape if plan._batched else (1, *x_shape)
+    problem = ConvProblem.make(old.operation, whole, old.weight_shape, old.dtype, **plan._arguments)
+    problem = replace(problem, device=old.device)
+    reason = plan._algorithm.rejects(problem)
+    if reason is not None:
+        raise ValueError(f"algorithm {plan.algorithm!r} of this plan rejects x_shape {x_shape}: {reason}")
+    return problem
+
+
+def check_planned_shape(plan: Any, shape: tuple[int, ...]) -> None:
+    """An error where an x of this shape is none of a plan's, of whatever device."""
+    planned = plan.problem.swept_shape
+    expected = planned if plan._batched else planned[1:]
+    if len(shape) != len(expected) or (shape[1:] != expected[1:] if plan._batched else shape != expected):
+        raise ValueError(f"x must have shape {('any', *expected[1:]) if plan._batched else expected}, got {shape}")
 
 
 def arranged_problem(problem: ConvProblem, x: np.ndarray) -> ConvProblem:

@@ -3,13 +3,10 @@
 For each batch size, and stream, a frame is made: the first call runs the graph, on copies of its inputs at fixed
 places, and notes what it launches; later calls do these launches (see `ops.cuda.recording`). Activations lie channels
 last, as the graph says; a frame's memory is used again within it as soon as the graph needs a value no more.
-
-A call takes an idle frame, or makes one, and puts it back: so any number of threads may call, and none waits.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -21,6 +18,7 @@ from numconv.autograd.operations import TABLE
 from numconv.graph.clean import simplified
 from numconv.graph.executor import batch_of
 from numconv.graph.fold import folded
+from numconv.graph.frames import Frames
 from numconv.graph.fuse import CONVOLUTIONS, fused
 from numconv.graph.graph import Graph, Node, sized
 from numconv.graph.layout import channels_last
@@ -29,8 +27,7 @@ from numconv.ops.convolution import plan
 from numconv.ops.device import gpu, on_gpu
 from numconv.options import options
 
-_SIZES = 8  # batch sizes and streams whose frames are kept
-_IDLE = 2  # frames of one of them
+_IDLE = 2  # frames of one batch size and stream
 
 
 def optimised_on_device(graph: Graph, n: int) -> Graph:
@@ -159,8 +156,7 @@ class DeviceExecutor:
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
-        self._idle: dict[Any, list[Frame]] = {}
-        self._lock = threading.Lock()
+        self._frames = Frames(_IDLE)
         self._call = gpu("borders").taking(self._run)
 
     def __call__(self, *arrays: Any) -> list[Any]:
@@ -186,24 +182,8 @@ class DeviceExecutor:
 
     def _run(self, *arrays: Any) -> list[Any]:
         n = batch_of(self.graph, arrays)
-        idle = self._frames((n, options.version, gpu("arrays").place()))
-        try:
-            frame = idle.pop()
-        except IndexError:
-            frame = Frame(self.graph, n, arrays)
-        outputs = frame.run(arrays)
-        if len(idle) < _IDLE:
-            idle.append(frame)
-        return outputs
-
-    def _frames(self, key: Any) -> list[Frame]:
-        idle = self._idle.get(key)
-        if idle is None:
-            with self._lock:
-                if len(self._idle) >= _SIZES:
-                    self._idle = {}
-                idle = self._idle.setdefault(key, [])
-        return idle
+        kind = n, options.version, gpu("arrays").place()
+        return self._frames.run(kind, partial(Frame, self.graph, n, arrays), arrays)
 
     def describe(self, n: int = 1) -> str:
         """A line an operation: what it is, its result's shape for a batch of `n`, and the algorithm."""

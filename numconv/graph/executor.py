@@ -1,22 +1,21 @@
 """Run a graph: for each batch size a frame is made, whose memory is laid out and whose steps are bound to it.
 
 The first call of a frame runs its steps one by one; then kernels that follow each other are made a program (see
-`kernels.cpu.program`). A frame belongs to a version of the options, and so to a number of threads.
-
-A call takes an idle frame, or makes one, and puts it back: so any number of threads may call, and none waits.
+`kernels.cpu.program`). A frame belongs to a version of the options, and so to a number of threads (see `frames`).
 """
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from numconv.algorithm import kernels
 from numconv.autograd.operations import TABLE
+from numconv.graph.frames import Frames
 from numconv.graph.graph import Graph, sized
 from numconv.graph.join import VIEWS
 from numconv.graph.memory import planned_buffers
@@ -26,7 +25,6 @@ from numconv.kernels.cpu.memory import aligned
 from numconv.kernels.cpu.replay import Launch
 from numconv.options import options
 
-_SIZES = 8  # batch sizes whose frames are kept
 _IDLE = 4  # frames of one batch size
 
 
@@ -159,8 +157,7 @@ class Executor:
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
-        self._idle: dict[Any, list[Frame]] = {}
-        self._lock = threading.Lock()
+        self._frames = Frames(_IDLE)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"graph": self.graph}
@@ -185,25 +182,7 @@ class Executor:
             if not isinstance(array, np.ndarray):
                 raise TypeError(f"input {i} must be a numpy.ndarray, got {type(array).__name__}")
         n = batch_of(self.graph, arrays)
-        idle = self._frames(n)
-        try:
-            frame = idle.pop()
-        except IndexError:
-            frame = Frame(self.graph, n)
-        outputs = frame.run(arrays)
-        if len(idle) < _IDLE:
-            idle.append(frame)
-        return outputs
-
-    def _frames(self, n: int) -> list[Frame]:
-        key = n, options.version
-        idle = self._idle.get(key)
-        if idle is None:
-            with self._lock:
-                if len(self._idle) >= _SIZES:
-                    self._idle = {}
-                idle = self._idle.setdefault(key, [])
-        return idle
+        return self._frames.run((n, options.version), partial(Frame, self.graph, n), arrays)
 
     def describe(self, n: int = 1, rounds: int = 5) -> str:
         """A line an operation: what it is, its result's shape, the algorithm, its time for a batch of `n`.

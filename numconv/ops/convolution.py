@@ -1,4 +1,4 @@
-"""Convolutions of arrays: forward, transposed, gradients, separable; plans.
+"""Convolutions of arrays: forward, transposed, separable; plans; how gradients are called.
 
 `convolution` means cross-correlation, as in every framework. A call is looked up by its shapes, dtypes and options in
 a bounded dictionary; on a miss the arguments are checked by making a problem, and the algorithm is selected.
@@ -37,6 +37,7 @@ from numconv.problem import (
     per_axis,
     spatial_axes,
     supported_dtype,
+    with_batch,
 )
 
 PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
@@ -143,14 +144,10 @@ def _checked(
 ) -> Call:
     """Check everything that does not depend on the values, and choose."""
     dtype = common_dtype(x=x, weight=weight, bias=bias)
-    ndim = spatial_axes(operation)
-    if x.ndim not in (ndim + 1, ndim + 2):
-        raise ValueError(
-            f"x must have {ndim + 2} axes, or {ndim + 1} without a batch, for {operation}, got shape {x.shape}"
-        )
-    whole = x if x.ndim == ndim + 2 else x[None]
+    shape = with_batch("x", x.shape, operation)
+    whole = x if x.ndim == len(shape) else x[None]
     problem = ConvProblem.make(
-        operation, whole.shape, weight.shape, dtype,
+        operation, shape, weight.shape, dtype,
         bias_shape=None if bias is None else bias.shape, residual=residual, **arguments,
     )  # fmt: skip
     problem = arranged_problem(problem, converted(whole, dtype))
@@ -337,16 +334,16 @@ def conv_transpose3d(
     return _run("conv_transpose3d", x, weight, bias, _TRANSPOSED, values, residual, algorithm, out)
 
 
-def _gradient(
-    operation: str, full: tuple[str, Any], other: tuple[str, Any], gradient: Any, values: tuple[Any, ...],
+def gradient(
+    operation: str, full: tuple[str, Any], other: tuple[str, Any], grad_output: Any, values: tuple[Any, ...],
     algorithm: str, out: np.ndarray | None,
 ) -> np.ndarray:  # fmt: skip
     """The input's or the weight's gradient: `full` is (name, shape wanted), `other` (name, the array that is known)."""
     shape = _sizes(*full)
-    if on_gpu(other[1], gradient, out):
-        given = (full[0], other[0]), shape, other[1], gradient, dict(zip(_GRADIENT, values))
+    if on_gpu(other[1], grad_output, out):
+        given = (full[0], other[0]), shape, other[1], grad_output, dict(zip(_GRADIENT, values))
         return gpu("convolution").gradient(operation, *given, algorithm, out)
-    known, grad = as_array(*other), as_array("grad_output", gradient)
+    known, grad = as_array(*other), as_array("grad_output", grad_output)
     try:
         key: Any = (
             operation, shape, layout(known), layout(grad), out is not None and layout_of_out(out), algorithm,
@@ -385,14 +382,10 @@ def _checked_gradient(
     ndim = spatial_axes(operation)
     of_input = operation.endswith("_input")
     x_shape, weight_shape = (shape, known.shape) if of_input else (known.shape, shape)
-    if len(x_shape) not in (ndim + 1, ndim + 2):
-        raise ValueError(
-            f"{names[0] if of_input else names[1]} must have {ndim + 2} axes, or {ndim + 1} without a batch, "
-            f"for {operation}, got {x_shape}"
-        )
-    batched = len(x_shape) == ndim + 2
+    whole = with_batch(names[0] if of_input else names[1], x_shape, operation)
+    batched = len(x_shape) == len(whole)
     dtype = common_dtype(**{names[1]: known, "grad_output": grad})
-    problem = ConvProblem.make(f"conv{ndim}d", x_shape if batched else (1, *x_shape), weight_shape, dtype, **arguments)
+    problem = ConvProblem.make(f"conv{ndim}d", whole, weight_shape, dtype, **arguments)
     expected = problem.output_shape if batched else problem.output_shape[1:]
     if grad.shape != expected:
         raise ValueError(f"grad_output must have the convolution's output shape {expected}, got {grad.shape}")
@@ -400,134 +393,6 @@ def _checked_gradient(
     if of_input:
         problem = arranged_problem(problem, converted(grad if batched else grad[None], dtype))
     return Call(problem, select(problem, algorithm), grad if of_input else known, shape, packs=True)
-
-
-def _input_gradient(
-    ndim: int, input_size: Any, weight: Any, grad_output: Any, stride: Any, padding: Any, dilation: Any, groups: Any,
-    data_format: str | None, algorithm: str, precision: str, out: np.ndarray | None,
-) -> np.ndarray:  # fmt: skip
-    values = (stride, padding, dilation, groups, data_format, precision)
-    known = ("weight", weight)
-    return _gradient(f"conv{ndim}d_input", ("input_size", input_size), known, grad_output, values, algorithm, out)
-
-
-def _weight_gradient(
-    ndim: int, input: Any, weight_size: Any, grad_output: Any, stride: Any, padding: Any, dilation: Any, groups: Any,
-    data_format: str | None, algorithm: str, precision: str, out: np.ndarray | None,
-) -> np.ndarray:  # fmt: skip
-    values = (stride, padding, dilation, groups, data_format, precision)
-    known = ("input", input)
-    return _gradient(f"conv{ndim}d_weight", ("weight_size", weight_size), known, grad_output, values, algorithm, out)
-
-
-def conv2d_input(
-    input_size: Any, weight: Any, grad_output: Any, stride: Any = 1, padding: Any = 0, dilation: Any = 1,
-    groups: int = 1, *, data_format: str | None = None, algorithm: str = "auto", precision: str = "default",
-    out: np.ndarray | None = None,
-) -> np.ndarray:  # fmt: skip
-    """Gradient of `conv2d` with respect to its input.
-
-    Parameters
-    ----------
-    input_size : sequence of int
-        Shape of the input, in `data_format`.
-    weight : array_like
-        As given to `conv2d`.
-    grad_output : array_like
-        Gradient with respect to the result, of its shape.
-    stride, padding, dilation, groups, data_format, algorithm, precision, out
-        As in `conv2d`.
-
-    Returns
-    -------
-    numpy.ndarray
-        Of shape `input_size`. For complex arrays the plain transpose, not conjugated.
-
-    Raises
-    ------
-    ValueError, TypeError
-        As `conv2d`, and where `grad_output` is not of the result's shape.
-    """
-    return _input_gradient(
-        2, input_size, weight, grad_output, stride, padding, dilation, groups, data_format, algorithm, precision, out
-    )
-
-
-def conv1d_input(
-    input_size: Any, weight: Any, grad_output: Any, stride: Any = 1, padding: Any = 0, dilation: Any = 1,
-    groups: int = 1, *, data_format: str | None = None, algorithm: str = "auto", precision: str = "default",
-    out: np.ndarray | None = None,
-) -> np.ndarray:  # fmt: skip
-    """Gradient of `conv1d` with respect to its input: see `conv2d_input`."""
-    return _input_gradient(
-        1, input_size, weight, grad_output, stride, padding, dilation, groups, data_format, algorithm, precision, out
-    )
-
-
-def conv3d_input(
-    input_size: Any, weight: Any, grad_output: Any, stride: Any = 1, padding: Any = 0, dilation: Any = 1,
-    groups: int = 1, *, data_format: str | None = None, algorithm: str = "auto", precision: str = "default",
-    out: np.ndarray | None = None,
-) -> np.ndarray:  # fmt: skip
-    """Gradient of `conv3d` with respect to its input: see `conv2d_input`."""
-    return _input_gradient(
-        3, input_size, weight, grad_output, stride, padding, dilation, groups, data_format, algorithm, precision, out
-    )
-
-
-def conv2d_weight(
-    input: Any, weight_size: Any, grad_output: Any, stride: Any = 1, padding: Any = 0, dilation: Any = 1,
-    groups: int = 1, *, data_format: str | None = None, algorithm: str = "auto", precision: str = "default",
-    out: np.ndarray | None = None,
-) -> np.ndarray:  # fmt: skip
-    """Gradient of `conv2d` with respect to its weight.
-
-    Parameters
-    ----------
-    input : array_like
-        As given to `conv2d`.
-    weight_size : sequence of int
-        Shape of the weight.
-    grad_output : array_like
-        Gradient with respect to the result, of its shape.
-    stride, padding, dilation, groups, data_format, algorithm, precision, out
-        As in `conv2d`.
-
-    Returns
-    -------
-    numpy.ndarray
-        Of shape `weight_size`. For complex arrays the plain transpose, not conjugated.
-
-    Raises
-    ------
-    ValueError, TypeError
-        As `conv2d`, and where `grad_output` is not of the result's shape.
-    """
-    return _weight_gradient(
-        2, input, weight_size, grad_output, stride, padding, dilation, groups, data_format, algorithm, precision, out
-    )
-
-
-def conv1d_weight(
-    input: Any, weight_size: Any, grad_output: Any, stride: Any = 1, padding: Any = 0, dilation: Any = 1,
-    groups: int = 1, *, data_format: str | None = None, algorithm: str = "auto", precision: str = "default",
-    out: np.ndarray | None = None,
-) -> np.ndarray:  # fmt: skip
-    """Gradient of `conv1d` with respect to its weight: see `conv2d_weight`."""
-    return _weight_gradient(
-        1, input, weight_size, grad_output, stride, padding, dilation, groups, data_format, algorithm, precision, out
-    )
-
-
-def conv3d_weight(
-    input: Any, weight_size: Any, grad_output: Any, stride: Any = 1, padding: Any = 0, dilation: Any = 1,
-    groups: int = 1, *, data_format: str | None = None, algorithm: str = "auto", precision: str = "default",
-    out: np.ndarray | None = None,
-) -> np.ndarray:  # fmt: skip
-    """Gradient of `conv3d` with respect to its weight: see `conv2d_weight`."""
-    return _weight_gradient(
-        3, input, weight_size, grad_output, stride, padding, dilation, groups, data_format, algorithm, precision, out
-    )
 
 
 def separable_conv2d(
@@ -631,11 +496,8 @@ def plan(
     bias = None if bias is None else as_array("bias", bias)
     kind = common_dtype(weight=weight, bias=bias) if dtype is None else supported_dtype("dtype", np.dtype(dtype))
     shape = _sizes("x_shape", x_shape)
-    if len(shape) not in (ndim + 1, ndim + 2):
-        raise ValueError(f"x_shape must have {ndim + 2} entries, or {ndim + 1} without a batch, got {shape}")
-    batched = len(shape) == ndim + 2
+    whole = with_batch("x_shape", shape, operation)
     arguments["bias_shape"] = None if bias is None else bias.shape
-    whole = shape if batched else (1, *shape)
     problem = ConvProblem.make(operation, whole, weight.shape, kind, **arguments)
     weight = np.ascontiguousarray(converted(weight, kind))
-    return make_plan(problem, algorithm, weight, bias, batched, arguments)
+    return make_plan(problem, algorithm, weight, bias, len(shape) == len(whole), arguments)

@@ -19,7 +19,7 @@ def device(monkeypatch, tmp_path):
     """A compute capability where a GPU would be, and an empty cache."""
     from numba.cuda import codegen, dispatcher
 
-    from numconv.kernels.cuda import cache
+    from numconv.kernels.cpu import cache
 
     gpu = SimpleNamespace(compute_capability=(9, 0))
     monkeypatch.setattr(dispatcher, "get_current_device", lambda: gpu)

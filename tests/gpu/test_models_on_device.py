@@ -50,7 +50,7 @@ def test_memory_of_a_frozen_model_is_used_again():
     image = np.zeros((8, 3, 128, 128), np.float32)
     frozen = nn.freeze(model.to("cuda"), image)
     frozen(nc.cuda.to_device(image))
-    ((frame,),) = frozen._executor._idle.values()
+    ((frame,),) = frozen._executor._frames._idle.values()
     held = sum(stop - start for start, stop in frame._recording._pool._spans)
     values = sum(int(np.prod([8, *frozen.graph.shapes[node.output][1:]])) * 4 for node in frozen.graph.nodes)
     assert held < values / 2

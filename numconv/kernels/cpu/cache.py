@@ -167,7 +167,7 @@ def _write(path: str, content: bytes) -> None:
 
 
 def _read(path: str) -> Any:
-    """(key, symbols, compiled result in parts) of an entry; None if there is none, or it is broken or not ours."""
+    """The key of an entry and what compiled code is kept as; None if there is none, or it is broken or not ours."""
     try:
         with open(path, "rb") as file:
             if _not_ours(os.fstat(file.fileno())):
@@ -212,23 +212,36 @@ class KernelCache(NullCache):
     def cache_path(self) -> str | None:
         return _folder()
 
+    def _key(self, signature: Any, codegen: Any) -> str:
+        """All that changes the code, beside the package's source."""
+        types, _ = sigutils.normalize_signature(signature)
+        return repr((self.name, [str(kind) for kind in types], codegen.magic_tuple(), _settings()))
+
+    def _parts(self, data: Any) -> tuple[Any, ...] | None:
+        """What compiled code is kept as; None where it is good for this process alone."""
+        if data.library.has_dynamic_globals or data.lifted:
+            return None
+        return _symbols(data.library), data._reduce()
+
+    def _rebuilt(self, target_context: Any, symbols: list[str], parts: Any) -> Any:
+        """Compiled code of what `_parts` gave; None where this process lacks what it calls."""
+        return CompileResult._rebuild(target_context, *parts) if _prepared(symbols, target_context) else None
+
     def _entry(self, signature: Any, codegen: Any) -> tuple[str, str] | None:
         """(path, key) of a signature's entry, if it may have one."""
         folder = _folder() if self.name else None
         if folder is None:
             return None
-        types, _ = sigutils.normalize_signature(signature)
-        key = repr((self.name, [str(kind) for kind in types], codegen.magic_tuple(), _settings()))
+        key = self._key(signature, codegen)
         return os.path.join(folder, _hash(key)), key
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         try:
             entry = self._entry(sig, target_context.codegen())
             found = _read(entry[0]) if entry else None
-            if entry and found and not _edited():
-                key, symbols, parts = found
-                if key == entry[1] and _prepared(symbols, target_context):
-                    result = CompileResult._rebuild(target_context, *parts)
+            if entry and found and found[0] == entry[1] and not _edited():
+                result = self._rebuilt(target_context, *found[1:])
+                if result is not None:
                     Counts.hits += 1
                     return result
         except Exception as error:  # an entry may be broken in any way; compiling is always right
@@ -239,10 +252,10 @@ class KernelCache(NullCache):
     def save_overload(self, sig: Any, data: Any) -> None:
         Counts.compilations += 1
         try:
-            entry = self._entry(sig, data.codegen)
-            if entry is None or data.library.has_dynamic_globals or data.lifted or _edited():
+            entry, parts = self._entry(sig, data.codegen), self._parts(data)
+            if entry is None or parts is None or _edited():
                 return
-            content = dumps((entry[1], _symbols(data.library), data._reduce()))
+            content = dumps((entry[1], *parts))
             _make(os.path.dirname(entry[0]))
             _write(entry[0], hashlib.sha256(content).digest() + content)
         except Exception as error:  # full disk, no permission, nothing that pickles: the kernel runs from memory

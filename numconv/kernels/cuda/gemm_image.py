@@ -8,9 +8,9 @@ share, one addition a row, and one test a row of whether the tap lies inside.
 
 from __future__ import annotations
 
-from numpy import float32, int32, int64, uint32, uint64
+from numpy import int32, int64, uint32, uint64
 
-from numconv.kernels.cuda import launch, ptx
+from numconv.kernels.cuda import gemm_tile, launch
 from numconv.kernels.cuda.gemm_tile import DEPTH, Loads
 from numconv.kernels.cuda.packing import Terms
 from numconv.kernels.cuda.sweep import Axis, Phase
@@ -74,7 +74,7 @@ def by_bits(phase: Phase, counted: Terms) -> bool:
 def fetch_image(loads: Loads, phase: Phase, counted: Terms, wide: bool):
     """Of the image's matrix: `state` is the origins of the thread's rows and its first k in a slice."""
     d, h, w, x_s = phase.d, phase.h, phase.w, phase.x
-    times, width, k_step, each = loads.times, loads.width, loads.k_step, 1 if loads.row_step else 0
+    times, k_step, each, take = loads.times, loads.k_step, 1 if loads.row_step else 0, gemm_tile.load(loads)
     index, signed = (uint64, int64) if wide else (uint32, int32)
     run, runs, depth = counted.run, counted.runs, counted.depth
     sliced, whole, exact, flattened = counted.sliced, depth % DEPTH == 0, run == counted.length, counted.flat
@@ -107,13 +107,7 @@ def fetch_image(loads: Loads, phase: Phase, counted: Terms, wide: bool):
                 here = here and uint32(places[3 * r + 2] + along) < row_size
             # Signed: before a flat run that begins left of the image there may be nothing.
             at = uint64(int64(signed(index(bases[r] + index(offset))))) + uint64(beyond * x_s.c)
-            if width == 4:
-                v0 = v1 = v2 = v3 = float32(0)
-                if here:
-                    v0, v1, v2, v3 = ptx.load4(x, at)
-                values[4 * i], values[4 * i + 1], values[4 * i + 2], values[4 * i + 3] = v0, v1, v2, v3
-            else:
-                values[i] = x[at] if here else float32(0)
+            take(x, at, here, values, i)
 
     return fetch
 

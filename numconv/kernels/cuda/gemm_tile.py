@@ -99,6 +99,22 @@ def first_load(loads: Loads):
 
 
 @launch.function
+def load(loads: Loads):
+    """`load(loads)(array, at, here, values, i)`: a thread's load number i, zero where that is not there."""
+
+    def four(array, at, here, values, i):
+        v0 = v1 = v2 = v3 = float32(0)
+        if here:
+            v0, v1, v2, v3 = ptx.load4(array, at)
+        values[4 * i], values[4 * i + 1], values[4 * i + 2], values[4 * i + 3] = v0, v1, v2, v3
+
+    def one(array, at, here, values, i):
+        values[i] = array[at] if here else float32(0)
+
+    return four if loads.width == 4 else one
+
+
+@launch.function
 def stored(loads: Loads):
     """`stored(loads)(values, shared, at)`: a thread's loads into a slice; the first one's place is `at`."""
     row, count = loads.rows + PAD, loads.times

@@ -19,7 +19,7 @@ from numba import cuda
 from numpy import float32, int32, int64, uint32, uint64
 
 from numconv.algorithm import Algorithm
-from numconv.kernels.cuda import gemm_result, gemm_tile, launch, memory, ptx
+from numconv.kernels.cuda import gemm_result, gemm_tile, launch, memory
 from numconv.kernels.cuda.epilogue import Epilogue
 from numconv.kernels.cuda.gemm_image import leaves, position
 from numconv.kernels.cuda.gemm_schedule import Schedule, error_bound, pieces, schedule
@@ -48,7 +48,7 @@ def image_loads(phase: Phase, last: bool, tile: Tile) -> Loads:
 def fetch_gradient(loads: Loads, phase: Phase, wide: bool):
     """`state` is the first load's channel, its group's first one, the first load's k, and how many k's there are."""
     index, out_s, positions, results = uint64 if wide else uint32, phase.out, phase.positions, phase.results
-    times, width, row_step, k_step = loads.times, loads.width, loads.row_step, loads.k_step
+    times, row_step, k_step, take = loads.times, loads.row_step, loads.k_step, gemm_tile.load(loads)
     across = loads.kind in ("rows", "rows4")  # channels last: positions of all images lie at one distance
     channels = phase.groups * results
 
@@ -63,13 +63,7 @@ def fetch_gradient(loads: Loads, phase: Phase, wide: bool):
                 at = index(index(n) * index(out_s.n) + index(term - uint32(n * uint32(positions))))
                 at = index(at + index(first + channel) * index(positions))
             here = term < terms and channel < results
-            if width == 4:
-                v0 = v1 = v2 = v3 = float32(0)
-                if here:
-                    v0, v1, v2, v3 = ptx.load4(gradient, at)
-                values[4 * i], values[4 * i + 1], values[4 * i + 2], values[4 * i + 3] = v0, v1, v2, v3
-            else:
-                values[i] = gradient[at] if here else float32(0)
+            take(gradient, at, here, values, i)
 
     return fetch
 
@@ -101,7 +95,7 @@ def fetch_image(loads: Loads, phase: Phase, wide: bool):
     """`state` is the thread's column (see `column_of`), its first k in a slice, and how many k's there are."""
     d, h, w, x_s = phase.d, phase.h, phase.w, phase.x
     index, of_row = uint64 if wide else uint32, position(phase)
-    times, width, k_step = loads.times, loads.width, loads.k_step
+    times, k_step, take = loads.times, loads.k_step, gemm_tile.load(loads)
     in_d, in_h, in_w = leaves(d), leaves(h), leaves(w)
     # Positions of all images lie at one distance, and there is nothing to find.
     plain = x_s.c == 1 and all(axis.stride == 1 and axis.positions == axis.size for axis in (d, h, w))
@@ -125,13 +119,7 @@ def fetch_image(loads: Loads, phase: Phase, wide: bool):
                     here = here and uint32(int32(at_w + moves[2])) < w.size
                 offset = int64(n) * x_s.n + int64(at_d) * x_s.d + int64(at_h) * x_s.h + int64(at_w) * x_s.w
                 at = index(start + index(offset))
-            if width == 4:
-                v0 = v1 = v2 = v3 = float32(0)
-                if here:
-                    v0, v1, v2, v3 = ptx.load4(x, at)
-                values[4 * i], values[4 * i + 1], values[4 * i + 2], values[4 * i + 3] = v0, v1, v2, v3
-            else:
-                values[i] = x[at] if here else float32(0)
+            take(x, at, here, values, i)
 
     return fetch
 

@@ -121,7 +121,8 @@ class Kernel:
         from numconv.kernels.cuda.cache import KernelCache
 
         dispatcher = cuda.jit(self.body, launch_bounds=self.threads, lto=False)
-        dispatcher._cache = KernelCache(f"{self.body.__module__}.{self.name}")
+        name = f"{self.body.__module__}.{self.name}"
+        dispatcher._cache = KernelCache("" if " at 0x" in name else name)
         return dispatcher
 
     def __call__(self, grid: Any, block: Any, *arguments: Any) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from numba import cuda
 from numpy import float32, uint32, uint64
 
-from numconv.kernels.cuda import epilogue, gemm_result, gemm_tile, launch, memory, ptx
+from numconv.kernels.cuda import epilogue, gemm_result, gemm_tile, launch, memory
 from numconv.kernels.cuda.epilogue import Epilogue
 from numconv.kernels.cuda.gemm_schedule import Schedule, pieces, schedule
 from numconv.kernels.cuda.gemm_tile import DEPTH, SUMS, Loads, Tile
@@ -26,7 +26,7 @@ from numconv.problem import parse_activation
 @launch.function
 def fetch_matrix(loads: Loads, depth: int, row_stride: int, k_stride: int, wide: bool):
     """Of a matrix: `state` is the first load's row and k, and how many rows there are."""
-    count, width, row_step, k_step = loads.times, loads.width, loads.row_step, loads.k_step
+    count, row_step, k_step, take = loads.times, loads.row_step, loads.k_step, gemm_tile.load(loads)
     index, whole = uint64 if wide else uint32, depth % DEPTH == 0
 
     def fetch(array, state, k, values):
@@ -35,13 +35,7 @@ def fetch_matrix(loads: Loads, depth: int, row_stride: int, k_stride: int, wide:
             row, term = uint32(row0 + i * row_step), uint32(k + k0 + i * k_step)
             at = index(index(row) * index(row_stride) + index(term) * index(k_stride))
             here = row < rows and (whole or term < depth)
-            if width == 4:
-                v0 = v1 = v2 = v3 = float32(0)
-                if here:
-                    v0, v1, v2, v3 = ptx.load4(array, at)
-                values[4 * i], values[4 * i + 1], values[4 * i + 2], values[4 * i + 3] = v0, v1, v2, v3
-            else:
-                values[i] = array[at] if here else float32(0)
+            take(array, at, here, values, i)
 
     return fetch
 
