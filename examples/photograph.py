@@ -4,19 +4,26 @@ The photograph is a cat's that comes with numconv (Stéfan van der Walt, CC0). W
 Needs: pip install 'numconv[examples]'
 """
 
-import sys
+import argparse
 import time
 from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
-from PIL import Image
-from scipy import ndimage
 
 import numconv as nc
 
-folder = Path(sys.argv[1] if len(sys.argv) > 1 else ".")
+try:
+    from matplotlib.figure import Figure
+    from PIL import Image
+    from scipy import ndimage
+except ImportError as error:
+    raise SystemExit(f"{error}: pip install 'numconv[examples]'") from error
+
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser.add_argument("folder", nargs="?", default=".", type=Path, help="where pictures are written; default: here")
+folder = parser.parse_args().folder
+folder.mkdir(parents=True, exist_ok=True)
 with files("numconv").joinpath("assets/chelsea.png").open("rb") as file:
     photo = np.asarray(Image.open(file), np.float32) / 255  # (300, 451, 3)
 grey = photo @ np.float32([0.299, 0.587, 0.114])

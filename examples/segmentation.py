@@ -9,19 +9,27 @@ photographs, for testing of the right halves.
 Writes segmentation.png. The photographs come with scikit-image: pip install 'numconv[examples]'
 """
 
-import sys
+import argparse
 from pathlib import Path
 
 import numpy as np
-import skimage.data
-from matplotlib.figure import Figure
 
 import numconv as nc
 from numconv import nn, optim, random, train
 
-SIZE = 64
-folder = Path(sys.argv[1] if len(sys.argv) > 1 else ".")
-textures = [getattr(skimage.data, name)().astype(np.float32) / 255 for name in ("brick", "grass", "gravel")]
+try:
+    import skimage.data
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
+except ImportError as error:
+    raise SystemExit(f"{error}: pip install 'numconv[examples]'") from error
+
+NAMES, SIZE = ("brick", "grass", "gravel"), 64
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser.add_argument("folder", nargs="?", default=".", type=Path, help="where pictures are written; default: here")
+folder = parser.parse_args().folder
+folder.mkdir(parents=True, exist_ok=True)
+textures = [getattr(skimage.data, name)().astype(np.float32) / 255 for name in NAMES]
 
 
 def mosaics(count, columns, rng):
@@ -73,7 +81,7 @@ for name, dilations in (("without dilation", (1, 1, 1, 1, 1, 1)), ("with dilatio
 for name, said in results.items():
     print(f"{name}: {np.mean(said == truth):.1%} of the pixels right, mean IoU {overlap(said, truth):.2f}")
 
-sheet = Figure(figsize=(9, 5.6), layout="constrained")
+sheet = Figure(figsize=(9, 5.9), layout="constrained")
 columns = {"mosaic": test[:, 0], "truth": truth, **results}
 for row, axes in enumerate(sheet.subplots(3, 5)):
     for ax, (title, pictures) in zip(axes, columns.items()):
@@ -84,4 +92,6 @@ for row, axes in enumerate(sheet.subplots(3, 5)):
         ax.set_axis_off()
         if row == 0:
             ax.set_title(title, fontsize=9)
+patches = [Patch(color=colour) for colour in ax.images[0].to_rgba([0, 1, 2])]
+sheet.legend(patches, NAMES, loc="outside lower center", ncols=3, fontsize=9)
 sheet.savefig(folder / "segmentation.png", dpi=80)

@@ -1,17 +1,22 @@
 """LeNet-5 on real handwritten digits: train it, beside a linear classifier; keep it, load it again, ask it.
 
-Writes lenet_curves.png, lenet_filters.png and lenet_features.png. Needs: pip install 'numconv[train]'
+Writes lenet5.npz, lenet_curves.png, lenet_filters.png and lenet_features.png. Needs: pip install 'numconv[train]'
 """
 
-import sys
-import tempfile
+import argparse
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
 from numconv import data, models, nn, optim, random, train
 
-folder = Path(sys.argv[1] if len(sys.argv) > 1 else ".")
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser.add_argument("folder", nargs="?", default=".", type=Path, help="where files are written; default: here")
+folder = parser.parse_args().folder
+folder.mkdir(parents=True, exist_ok=True)
+if find_spec("matplotlib") is None:
+    raise SystemExit("matplotlib draws the pictures: pip install 'numconv[train]'")
 random.seed(0)
 rest, part = data.split(*data.digits(32), 0.2, np.random.default_rng(0))
 
@@ -32,10 +37,9 @@ for entry, other in zip(history, baseline):
         f"linear classifier {other['validation_accuracy']:.1%}"
     )
 
-path = Path(tempfile.mkdtemp()) / "lenet5.npz"
-nn.save(model.state_dict(), path)
+nn.save(model.state_dict(), folder / "lenet5.npz")
 again = models.lenet5(activation="relu", pooling="max")
-again.load_state_dict(nn.load(path))
+again.load_state_dict(nn.load(folder / "lenet5.npz"))
 X, y = part
 print("read", train.predict(again, X[:10]).argmax(1), "where there is", y[:10])
 

@@ -3,9 +3,6 @@
 All of it is frozen but a new head; or some, the convolutions; or nothing; or it begins anew.
 """
 
-import tempfile
-from pathlib import Path
-
 import numpy as np
 
 from numconv import data, models, nn, optim
@@ -37,15 +34,14 @@ X, y = data.digits(size=32)
 (X, y), (new, kinds) = data.split(X, y, 0.5, rng)
 model = models.lenet5(activation="relu", pooling="max")
 fit(model, X, y, epochs=8)
-weights = Path(tempfile.mkdtemp()) / "digits.npz"
-nn.save(model.state_dict(), weights)
+weights = model.state_dict()
 
 few, rest, even = slice(30), slice(30, None), (kinds % 2 == 0).astype(int)
 print(f"tells {accuracy(model, new, kinds):.1%} of {len(new)} other digits; even or odd, of {len(new[rest])} of them:")
 for frozen in ("all but the head", "the convolutions", "nothing", "nothing, and begun anew"):
     model = models.lenet5(activation="relu", pooling="max")
     if frozen != "nothing, and begun anew":
-        model.load_state_dict(nn.load(weights))
+        model.load_state_dict(weights)
     if frozen == "all but the head":
         model.requires_grad_(False)
     elif frozen == "the convolutions":

@@ -7,21 +7,28 @@ longer tells, and its surroundings do. The front half of the brain is for traini
 Writes volume.png. Needs: pip install 'numconv[examples]'
 """
 
+import argparse
 import gzip
-import sys
 import time
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from numconv import models, optim, random, train
 from numconv.autograd import Tensor
 from numconv.autograd import functional as F
 
+try:
+    from matplotlib.figure import Figure
+except ImportError as error:
+    raise SystemExit(f"{error}: pip install 'numconv[examples]'") from error
+
 STEPS, SIZE = 180, 32
-folder = Path(sys.argv[1] if len(sys.argv) > 1 else ".")
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser.add_argument("folder", nargs="?", default=".", type=Path, help="where pictures are written; default: here")
+folder = parser.parse_args().folder
+folder.mkdir(parents=True, exist_ok=True)
 rng = np.random.default_rng(0)
 
 
@@ -55,7 +62,7 @@ def overlap(said, truth):
 
 
 if find_spec("nilearn") is None:
-    sys.exit("the volumes come with nilearn: pip install 'numconv[examples]'")
+    raise SystemExit("the volumes come with nilearn: pip install 'numconv[examples]'")
 t1, grey, white = (volume(name) for name in ("t1", "gm", "wm"))
 tissue = np.where(white > 0.5, 2, grey > 0.5).astype(np.int64)  # 0 neither, 1 grey, 2 white matter
 middle = t1.shape[1] // 2
@@ -87,7 +94,7 @@ for name, said in results.items():
     print(f"{name}: {np.mean(said == y):.1%} of the voxels right, mean IoU {overlap(said, y):.2f}")
 
 sheet = Figure(figsize=(8, 2.3), layout="constrained")
-shown = {"a slice": x, "tissue": y, **results}
+shown = {"a slice": x, "grey and white matter": y, **results}
 for axes, (title, blocks) in zip(sheet.subplots(1, 4), shown.items()):
     axes.imshow(blocks[0, SIZE // 2], cmap="gray", origin="lower", vmin=0, vmax=1 if title == "a slice" else 2)
     axes.set_title(title, fontsize=9)

@@ -7,6 +7,7 @@ optional package: each command imports what it needs when it runs.
 from __future__ import annotations
 
 import argparse
+import io
 import itertools
 import os
 import shutil
@@ -41,8 +42,8 @@ exit status:
   3    a part is not installed, or there is no GPU: the message says which
   130  interrupted
 
-Tables fit 100 columns. Colour and progress are shown on a terminal only, and no colour with
-NO_COLOR=1. Commands that print figures write them as JSON with --json FILE, or print
+Tables fit 100 columns. Colour and bars of progress are shown on a terminal only, and no colour
+with NO_COLOR=1. Commands that print figures write them as JSON with --json FILE, or print
 JSON alone with --json -.
 """
 
@@ -89,29 +90,50 @@ def wrapped(text: str, width: int) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program and return its exit status."""
-    options = build_parser().parse_args(arguments)
+    prepare_streams()
+    name = "numconv"
     try:
-        status = options.run(options)
-        sys.stdout.flush()
-        return status or 0
+        try:
+            options = build_parser().parse_args(arguments)
+            name = f"numconv {options.command}"
+            return options.run(options) or 0
+        finally:
+            flush()
     except (MissingExtra, MissingPart) as error:
-        return fail(options.command, error, 3)
+        return fail(name, error, 3)
     except FloatingPointError as error:
-        return fail(options.command, error, 1)
+        return fail(name, error, 1)
     except BrokenPipeError:  # the reader, `head` say, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (ValueError, TypeError, OSError) as error:
-        return fail(options.command, error, 2)
+        return 0
+    except (ValueError, TypeError, OSError, OverflowError, MemoryError) as error:
+        return fail(name, error, 2)
     except KeyboardInterrupt:
         return 130
-    return 0
 
 
-def fail(command: str, error: Exception, status: int) -> int:
+def prepare_streams() -> None:
+    """Let a stream that is closed take what is printed, and stdout escape what its encoding has not."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, io.StringIO())
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def flush() -> None:
+    """Flush stdout while an error has a status; what cannot be written is dropped, or Python would fail on it again."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise
+
+
+def fail(name: str, error: BaseException, status: int) -> int:
     """Print ``error`` as one line on stderr and return ``status``."""
-    text = str(error)
+    text = str(error) or type(error).__name__
     if isinstance(error, OSError) and error.filename is not None:
         text = f"{error.filename}: {error.strerror}"
-    name = f"numconv {command}:"
-    print(painted(name, "red") if has_colour(sys.stderr) else name, " ".join(text.split()), file=sys.stderr)
+    said = f"{name}:"
+    print(painted(said, "red") if has_colour(sys.stderr) else said, " ".join(text.split()), file=sys.stderr)
     return status

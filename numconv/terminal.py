@@ -54,10 +54,10 @@ def _blocks(widths: Sequence[int], width: int) -> list[list[int]]:
 
 
 def as_json(figures: Any) -> str:
-    """Figures as JSON, which knows neither NaN nor infinity: they become null."""
+    """Figures as JSON in ASCII, which every stream takes; NaN and infinity, which JSON does not know, become null."""
     import json  # not with numconv: most processes need none
 
-    return json.dumps(_finite(figures), indent=1, ensure_ascii=False)
+    return json.dumps(_finite(figures), indent=1)
 
 
 def _finite(value: Any) -> Any:
@@ -104,7 +104,7 @@ class Progress:
 
     def __init__(self, what: str, total: int) -> None:
         self._what, self._total, self._done = what, total, 0
-        self._shown = sys.stderr.isatty()
+        self._shown = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"  # which cannot clear a line
 
     def __enter__(self) -> Progress:
         return self
@@ -121,4 +121,12 @@ class Progress:
     def say(self, text: str) -> None:
         """Show a text in place of the last one."""
         if self._shown:
-            print(f"\r\x1b[K{text[: WIDTH - 1]}", end="", file=sys.stderr, flush=True)
+            print(f"\r\x1b[K{text[: _columns(sys.stderr) - 1]}", end="", file=sys.stderr, flush=True)
+
+
+def _columns(stream: TextIO) -> int:
+    """How many a line may have on a terminal: a longer one would go on in the next, which is not cleared."""
+    try:
+        return min(os.get_terminal_size(stream.fileno()).columns or WIDTH, WIDTH)
+    except OSError:
+        return WIDTH

@@ -2,15 +2,20 @@
 
 import io
 import json
+import os
+import re
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import numconv as nc
 from numconv.cli import COMMANDS, main
-from numconv.commands.info import gpu_line
+from numconv.commands import gradients
+from numconv.commands.info import OPTIONAL, gpu_line
 from numconv.extras import MissingExtra
 from numconv.lab import operands, roofline
 from numconv.terminal import WIDTH, Progress, has_colour, table
@@ -118,9 +123,14 @@ def test_shape_of_a_pooling_is_that_of_the_function(size, kernel, options, capsy
         ("shape conv --kernel 3 --dtype words", "words"),
         ("shape transposed --input 2 --kernel 3 --padding 9", "padding"),
         ("shape field 3:x", "3:x"),
+        ("shape field 3:1:1:1", "3:1:1:1"),
+        ("shape field 3 --json nowhere/field.json", "nowhere/field.json"),
         ("filter missing.npy out.npy --kernel sobel", "missing.npy"),
         ("filter missing.npy", "OUT"),
+        ("filter missing.npy nowhere/out.npy --kernel sobel", "nowhere/out.npy"),
+        ("filter missing.npy out.xyz --kernel sobel", "out.xyz"),
         ("bench no-such-shape", "no-such-shape"),
+        ("bench --chart nowhere/race.png", "nowhere/race.png"),
         ("warmup no_such_operation", "no_such_operation"),
     ],
 )
@@ -161,6 +171,27 @@ def test_a_reader_that_goes_away_is_no_error():
     code = "import os, sys, numconv.cli; r, w = os.pipe(); os.dup2(w, 1); os.close(r); os.close(w);"
     result = python("-c", f"{code} sys.exit(numconv.cli.main(['shape', 'field', '3']))")
     assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_a_closed_stdout_is_no_error():
+    code = "import sys, numconv.cli; sys.stdout = None; sys.exit(numconv.cli.main(['shape', 'field', '3']))"
+    result = python("-c", code)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_is_one_line_and_status_2():
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        command = [sys.executable, "-m", "numconv", "shape", "field", "3"]
+        result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert result.returncode == 2
+    assert "No space left" in result.stderr and result.stderr.count("\n") == 1
+
+
+def test_what_an_encoding_lacks_is_escaped():
+    result = python("-m", "numconv", "shape", "field", "3", env=os.environ | {"PYTHONIOENCODING": "ascii"})
+    assert (result.returncode, result.stderr) == (0, "")
+    assert r"1\xb7(3 \u2212 1)" in result.stdout
 
 
 def test_without_the_demo_extra_the_demo_says_what_to_install(monkeypatch, capsys, tmp_path):
@@ -223,7 +254,9 @@ def test_filter_keeps_transparency_and_depth(grey, tmp_path):
     ("kernel", "words"),
     [
         ("blurry", "blurry"),
+        ("gaussian", "sigma"),
         ("gaussian:wide", "gaussian:wide"),
+        ("gaussian:1e15", "allocate"),
         ("nowhere.npy", "nowhere.npy"),
         ("gaussian:-1", "sigma"),
     ],
@@ -236,9 +269,21 @@ def test_filter_refuses_what_is_no_kernel(grey, tmp_path, kernel, words, capsys)
 
 
 def test_filter_refuses_a_file_that_is_no_picture(tmp_path, capsys):
-    (tmp_path / "in.png").write_text("not a picture")
-    assert main(["filter", str(tmp_path / "in.png"), str(tmp_path / "out.png"), "--kernel", "sobel"]) == 2
-    assert "in.png" in capsys.readouterr().err
+    for name in ("in.png", "in.npy"):
+        for content in (b"", b"not a picture", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"):
+            (tmp_path / name).write_bytes(content)
+            assert main(["filter", str(tmp_path / name), str(tmp_path / "out.png"), "--kernel", "sobel"]) == 2
+            shown = capsys.readouterr().err
+            assert name in shown and shown.count("\n") == 1
+
+
+def test_filter_leaves_what_was_there_where_it_cannot_write(tmp_path, capsys):
+    np.save(tmp_path / "in.npy", np.zeros((4, 5), np.float32))  # which PNG has not
+    (tmp_path / "out.png").write_bytes(b"old")
+    assert main(["filter", str(tmp_path / "in.npy"), str(tmp_path / "out.png"), "--kernel", "box"]) == 2
+    assert "4x5 of float32" in capsys.readouterr().err
+    assert (tmp_path / "out.png").read_bytes() == b"old"
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_info_names_what_numconv_finds(capsys):
@@ -252,6 +297,11 @@ def test_info_names_what_numconv_finds(capsys):
     assert any(layer in shown["threads"] for layer in ("omp", "tbb", "python"))
     assert "pytest" in shown["extra test"]
     assert nc.cuda.is_available() or nc.cuda.info()["missing"].split()[0] in shown["GPU"]
+
+
+def test_info_knows_every_extra():
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text("utf-8"))["project"]
+    assert list(OPTIONAL) == list(project["optional-dependencies"])
 
 
 def test_a_gpu_in_a_line():
@@ -300,6 +350,14 @@ def test_bench_says_by_its_status_that_a_result_is_wrong(capsys, ceilings, monke
     assert captured.err.splitlines() == [
         f"numconv bench: {name} on tiny/digits_3x3 is wrong" for name in ("auto", "plan")
     ]
+
+
+def test_bench_of_gradients_says_so_too(capsys, monkeypatch):
+    monkeypatch.setitem(gradients.TOLERANCES, "float32", -1.0)
+    assert main(["bench", "--gradients", "cifar_3x3", "--quick"]) == 1
+    captured = capsys.readouterr()
+    assert "nan" not in captured.out
+    assert captured.err.count(" is wrong\n") == captured.err.count("\n") == 4
 
 
 def test_warmup_compiles_what_is_named(capsys, monkeypatch):
@@ -381,6 +439,8 @@ def test_help_says_what_the_exit_status_means(capsys):
     shown = capsys.readouterr().out
     statuses = [line.split()[0] for line in shown.partition("exit status:")[2].splitlines() if line.startswith("  ")]
     assert statuses == ["0", "1", "2", "3", "130"]
+    page = (Path(__file__).parents[1] / "docs" / "program.md").read_text("utf-8")
+    assert re.findall(r"^\| (\d+) \|", page, re.MULTILINE) == statuses
 
 
 def raising(error):
@@ -394,6 +454,7 @@ def raising(error):
     ("error", "status"),
     [
         (FloatingPointError("the loss is nan"), 1), (ValueError("no"), 2), (TypeError("no"), 2), (OSError("no"), 2),
+        (MemoryError(), 2), (OverflowError("no"), 2),
         (nc.cuda.MissingPart("no GPU"), 3), (MissingExtra("rich is missing"), 3), (KeyboardInterrupt(), 130),
     ],
 )  # fmt: skip
@@ -429,6 +490,7 @@ def test_an_error_is_red_on_a_terminal_alone(monkeypatch):
 
 
 def test_progress_is_a_line_that_goes(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
     for stream in (Terminal(), io.StringIO()):
         monkeypatch.setattr(sys, "stderr", stream)
         with pytest.raises(ValueError), Progress("layers", 2) as progress:
@@ -438,6 +500,18 @@ def test_progress_is_a_line_that_goes(monkeypatch):
         lines = stream.getvalue().split("\r\x1b[K")
         assert lines == (["", "1 of 2 layers: first", lines[2], ""] if stream.isatty() else [""])
         assert max(map(len, lines)) < WIDTH
+
+
+def test_progress_fits_a_narrow_terminal_and_spares_one_that_clears_no_line(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", stream := Terminal())
+    monkeypatch.setattr(stream, "fileno", lambda: 2)
+    monkeypatch.setattr(os, "get_terminal_size", lambda descriptor: os.terminal_size((40, 24)))
+    monkeypatch.setenv("TERM", "xterm")
+    Progress("layers", 2).begin("x" * 200)
+    assert len(stream.getvalue().removeprefix("\r\x1b[K")) == 39
+    monkeypatch.setenv("TERM", "dumb")
+    Progress("layers", 2).begin("first")
+    assert "first" not in stream.getvalue()
 
 
 def test_wide_tables_go_on_below():

@@ -1,9 +1,11 @@
 """Training: it learns, repeats to the bit, goes on where it stopped, and says what is wrong."""
 
+import io
 import json
 import math
 import os
 import signal
+import sys
 
 import numpy as np
 import pytest
@@ -244,12 +246,21 @@ def test_resume_refuses_another_run(pictures, tmp_path):
         train.fit(small(), X, y, checkpoint=path, resume=True)
 
 
-def test_the_bar_shows_loss_accuracy_and_speed(pictures, capsys):
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize("stream", [Terminal, io.StringIO])
+def test_progress_shows_loss_accuracy_and_speed(stream, pictures, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", stream())
     X, y = pictures
     train.fit(small(), X, y, epochs=2, validation=(X, y), progress=True)
-    shown = capsys.readouterr().err
+    shown = sys.stderr.getvalue()
     for words in ("epoch 2/2", "images/s", "loss ", "accuracy ", "validation loss"):
         assert words in shown
+    if stream is io.StringIO:  # a log: a line an epoch
+        assert "\r" not in shown and shown.count("\n") == 2
 
 
 def test_pictures_are_drawn(pictures, tmp_path):
@@ -337,7 +348,7 @@ def test_the_program_goes_on_after_ctrl_c(file, tmp_path, capsys, monkeypatch):
         ("train --model lenet5 --data nothing", "nothing"),
         ("train --model lenet5 --data digits --set pooling", "NAME=VALUE"),
         ("train --model lenet5 --data digits --set pooling=least", "least"),
-        ("train --model lenet5 --data digits --validation 2", "fraction"),
+        ("train --model lenet5 --data digits --validation 2", "--validation"),
         ("train --model lenet5 --data digits --epochs 0", "epochs"),
         ("train --model lenet5 --data digits --resume", "checkpoint.npz"),
         ("predict missing.npz --data digits", "missing.npz"),

@@ -33,7 +33,8 @@ import sys
 from pathlib import Path
 
 from numconv.commands import roofline
-from numconv.commands.common import add_json, show, write_json
+from numconv.commands.common import add_json, new_file, show, status_of, write_json
+from numconv.extras import require
 from numconv.terminal import has_colour
 
 
@@ -56,8 +57,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--batch", type=int, default=64, metavar="N", help="images at a time, with --device cuda")
     parser.add_argument("--fast", action="store_true", help="TF32 multiplication, with --device cuda")
-    parser.add_argument("--output", type=Path, default=Path("roofline.png"), metavar="FILE", help="of --roofline")
-    parser.add_argument("--chart", type=Path, metavar="FILE", help="draw the race of algorithms as a PNG")
+    parser.add_argument("--output", type=new_file, default=Path("roofline.png"), metavar="FILE", help="of --roofline")
+    parser.add_argument("--chart", type=new_file, metavar="FILE", help="draw the race of algorithms as a PNG")
     add_json(parser)
 
 
@@ -69,8 +70,7 @@ def run(options: argparse.Namespace) -> int:
 
         if options.roofline or options.gradients or options.dtype == "float64":
             raise ValueError("--device cuda: it races layers in float32, float16 and bfloat16")
-        device.report(options)
-        return 0
+        return device.report(options)
     if options.fast:
         raise ValueError("--fast goes with --device cuda")
     if options.roofline or options.gradients:
@@ -78,7 +78,9 @@ def run(options: argparse.Namespace) -> int:
 
         if options.dtype in ("float16", "bfloat16"):
             raise ValueError("--dtype float16 and bfloat16 go with the race of algorithms and with --device cuda")
-        (roofline if options.roofline else gradients).report(options)
+        if options.gradients:
+            return gradients.report(options)
+        roofline.report(options)
         return 0
     return race(options)
 
@@ -88,6 +90,8 @@ def race(options: argparse.Namespace) -> int:
     from numconv import lab
     from numconv.files.dtypes import dtype_named
 
+    if options.chart:
+        require("matplotlib", "demo")  # rather now than after the race
     race = lab.race(
         () if options.compare == "peers" else "all", options.pattern, compare=options.compare != "algorithms",
         quick=options.quick, dtype=dtype_named(options.dtype), seconds=None if options.quick else 0.1,
@@ -96,6 +100,4 @@ def race(options: argparse.Namespace) -> int:
     if options.chart:
         race.chart(options.chart)
     write_json(race.to_dict(), options)
-    for name in race.wrong:
-        print(f"numconv bench: {name} is wrong", file=sys.stderr)
-    return 1 if race.wrong else 0
+    return status_of(race.wrong)

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from numconv.commands.common import open_picture
+from numconv.extras import require
+
 FASHION = (
     "T-shirt", "trousers", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot",
 )  # fmt: skip
@@ -84,12 +87,9 @@ def fitted(X: np.ndarray, size: int | None, channels: int | None) -> np.ndarray:
 
 def read_picture(path: Path, size: int, channels: int, invert: bool) -> np.ndarray:
     """One picture (1, C, size, size) of 0 to 1."""
-    from numconv.extras import require
-
-    image = require("PIL.Image", "data")
-    with image.open(path) as file:
-        picture = require("PIL.ImageOps", "data").exif_transpose(file).convert("L" if channels == 1 else "RGB")
-    pixels = np.asarray(picture.resize((size, size), image.Resampling.BILINEAR), np.float32) / 255
+    picture = open_picture(path).convert("L" if channels == 1 else "RGB")
+    bilinear = require("PIL.Image", "data").Resampling.BILINEAR
+    pixels = np.asarray(picture.resize((size, size), bilinear), np.float32) / 255
     pixels = pixels[None] if channels == 1 else np.moveaxis(pixels, 2, 0)
     return np.ascontiguousarray(1 - pixels if invert else pixels)[None]
 

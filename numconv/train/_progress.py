@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,11 +16,12 @@ from numconv.train._evaluate import Totals
 
 
 class Line:
-    """A progress bar of tqdm with loss, accuracy and images per second; shows nothing where `show` is False."""
+    """What is said of an epoch, if `show`: tqdm's bar on a terminal or in a notebook, a line at its end elsewhere."""
 
     def __init__(self, show: bool, title: str, images: int, done: int) -> None:
         self.bar: Any = None
-        if show:
+        self.title = title if show else ""
+        if show and (sys.stderr.isatty() or "ipykernel" in sys.modules):
             form = "{desc} {bar:20} {n_fmt}/{total_fmt} {elapsed} {rate_fmt}{postfix}"
             options = {"desc": title, "unit": " images", "bar_format": form}
             self.bar = require("tqdm", "train").tqdm(total=images, initial=done, **options)
@@ -29,10 +31,12 @@ class Line:
         if self.bar is not None and self.bar.update(images):
             self.bar.set_postfix_str(shown("", totals.loss, totals.accuracy), refresh=False)
 
-    def finish(self, text: str) -> None:
-        """Say how the epoch ended."""
+    def finish(self, text: str, speed: float) -> None:
+        """Say how the epoch ended, and how many images a second it took."""
         if self.bar is not None:
             self.bar.set_postfix_str(text)
+        elif self.title:
+            print(f"{self.title}: {text}; {speed:.0f} images/s", file=sys.stderr, flush=True)
 
     def __enter__(self) -> Line:
         return self
