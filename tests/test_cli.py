@@ -82,6 +82,10 @@ from numconv.terminal import WIDTH, Progress, has_colour, table
             ["out = floor((9 + (1 + 2) − 1·(3 − 1) − 1) / 1) + 1 = 10"],
         ),
         ("conv --input 8 --kernel 3 --bias --dims 1", ["bytes = 72 of input, parameters and output (float32)"]),
+        (
+            "conv --input 8 --kernel 3 --dims 1 --dtype bfloat16",
+            ["bytes = 34 of input, parameters and output (bfloat16)"],
+        ),
     ],
 )
 def test_shape_prints_the_formula_filled_in(arguments, expected, capsys):
@@ -132,6 +136,7 @@ def test_shape_of_a_pooling_is_that_of_the_function(size, kernel, options, capsy
         ("bench no-such-shape", "no-such-shape"),
         ("bench --chart nowhere/race.png", "nowhere/race.png"),
         ("warmup no_such_operation", "no_such_operation"),
+        ("warmup --dtype words", "--dtype"),
     ],
 )
 def test_bad_arguments_are_one_line_and_status_2(arguments, words, capsys):

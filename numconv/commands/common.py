@@ -9,7 +9,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from numconv.extras import require
+from numconv.files.dtypes import dtype_named
 from numconv.terminal import as_json
 
 
@@ -23,12 +26,20 @@ def sizes(text: str) -> tuple[int, ...]:
         ) from None
 
 
+def named_dtype(text: str) -> np.dtype:
+    """Parse the name of a dtype, bfloat16 included."""
+    try:
+        return dtype_named(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a dtype such as float32 or bfloat16, got {text!r}") from None
+
+
 def per_axis(values: tuple, axes: int, argument: str) -> tuple:
     """Repeat a lone value for every axis; refuse another number of values."""
     if len(values) == 1:
         return values * axes
     if len(values) != axes:
-        raise ValueError(f"--{argument}: expected 1 or {axes} values, got {len(values)}")
+        raise ValueError(f"--{argument}: expected 1 value, or 1 for each axis ({axes}), got {len(values)}")
     return values
 
 

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator
 from math import prod
 from typing import Any
 
-from numconv.commands.common import add_json, per_axis, show, sizes, write_json
+from numconv.commands.common import add_json, named_dtype, per_axis, show, sizes, write_json
 
 AXES = {1: ("length",), 2: ("height", "width"), 3: ("depth", "height", "width")}
 WORDS = ("valid", "same", "same_lower", "full")
@@ -69,7 +69,7 @@ def add_channel_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out-channels", type=int, default=1, metavar="C")
     parser.add_argument("--groups", type=int, default=1, metavar="G")
     parser.add_argument("--bias", action="store_true")
-    parser.add_argument("--dtype", default="float32", help="for the bytes (float32)")
+    parser.add_argument("--dtype", type=named_dtype, default="float32", help="for the bytes (float32)")
 
 
 def padding(text: str) -> str | tuple:

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from numconv.commands.common import add_json, show, write_json
+from numconv.commands.common import add_json, named_dtype, show, write_json
 from numconv.terminal import Progress
 
 DEFAULT = ("conv2d", "conv_transpose2d", "max_pool2d", "avg_pool2d")
@@ -33,7 +33,9 @@ POOLED = ((1, 16, 8), (1, 64, 48))  # batch, channels and length of each axis: o
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("operations", nargs="*", metavar="OPERATION")
-    parser.add_argument("--dtype", nargs="+", default=["float32"], metavar="DTYPE", help="default: float32")
+    parser.add_argument(
+        "--dtype", type=named_dtype, nargs="+", default=[np.dtype("float32")], metavar="DTYPE", help="default: float32"
+    )
     parser.add_argument("--data-format", nargs="+", default=["NCHW"], choices=("NCHW", "NHWC"), help="default: NCHW")
     add_json(parser)
 
@@ -43,9 +45,8 @@ def run(options: argparse.Namespace) -> None:
     for name in operations:
         if name not in KNOWN:
             raise ValueError(f"OPERATION: expected some of {', '.join(KNOWN)}, got {name!r}")
-    dtypes = [numpy_dtype(name) for name in options.dtype]
     records = []
-    for name, dtype, data_format in itertools.product(operations, dtypes, options.data_format):
+    for name, dtype, data_format in itertools.product(operations, options.dtype, options.data_format):
         asked = list(calls(name, dtype, None if data_format == "NCHW" else "channels_last"))
         start = time.perf_counter()
         with Progress("shapes", len(asked)) as progress:
@@ -57,15 +58,6 @@ def run(options: argparse.Namespace) -> None:
         record = {"operation": name, "dtype": dtype.name, "data_format": data_format, "shapes": len(asked)}
         records.append(record | {"seconds": seconds})
     write_json(records, options)
-
-
-def numpy_dtype(name: str) -> np.dtype:
-    """The dtype of a name, bfloat16 included."""
-    if name == "bfloat16":
-        from numconv.extras import require
-
-        return np.dtype(require("ml_dtypes", "nn").bfloat16)
-    return np.dtype(name)
 
 
 def calls(operation: str, dtype: np.dtype, data_format: str | None) -> Iterator[Callable[[], Any]]:
