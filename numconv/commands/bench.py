@@ -33,7 +33,8 @@ import sys
 from pathlib import Path
 
 from numconv.commands import roofline
-from numconv.commands.common import add_json, show, write_json
+from numconv.commands.common import add_json, need_folders, show, write_json
+from numconv.extras import require
 from numconv.terminal import has_colour
 
 
@@ -62,6 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    need_folders(options.json, options.chart, options.output)
     if options.chart and (options.roofline or options.gradients or options.device == "cuda"):
         raise ValueError("--chart draws the race of algorithms: leave out --roofline, --gradients and --device")
     if options.device == "cuda":
@@ -88,14 +90,16 @@ def race(options: argparse.Namespace) -> int:
     from numconv import lab
     from numconv.files.dtypes import dtype_named
 
+    if options.chart:
+        require("matplotlib.figure", "demo")
     race = lab.race(
         () if options.compare == "peers" else "all", options.pattern, compare=options.compare != "algorithms",
         quick=options.quick, dtype=dtype_named(options.dtype), seconds=None if options.quick else 0.1,
     )  # fmt: skip
     show(race.text(has_colour(sys.stdout)), options)
+    write_json(race.to_dict(), options)
     if options.chart:
         race.chart(options.chart)
-    write_json(race.to_dict(), options)
     for name in race.wrong:
         print(f"numconv bench: {name} is wrong", file=sys.stderr)
     return 1 if race.wrong else 0

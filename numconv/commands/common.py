@@ -46,6 +46,13 @@ def show(text: str, options: argparse.Namespace) -> None:
         print(text, flush=True)
 
 
+def need_folders(*files: Path | None) -> None:
+    """Refuse files that could not be written, before what is to be written has taken minutes."""
+    for file in files:
+        if file is not None and not file.parent.is_dir():
+            raise FileNotFoundError(2, "no such folder", str(file.parent))
+
+
 def write_json(figures: Any, options: argparse.Namespace) -> None:
     """Write figures where ``--json`` says, if it is given."""
     if options.json is None:
