@@ -91,13 +91,13 @@ def race(options: argparse.Namespace) -> int:
     from numconv.files.dtypes import dtype_named
 
     if options.chart:
-        require("matplotlib", "demo")  # rather now than after the race
+        require("matplotlib.figure", "demo")  # rather now than after the race
     race = lab.race(
         () if options.compare == "peers" else "all", options.pattern, compare=options.compare != "algorithms",
         quick=options.quick, dtype=dtype_named(options.dtype), seconds=None if options.quick else 0.1,
     )  # fmt: skip
     show(race.text(has_colour(sys.stdout)), options)
+    write_json(race.to_dict(), options)
     if options.chart:
         race.chart(options.chart)
-    write_json(race.to_dict(), options)
     return status_of(race.wrong)

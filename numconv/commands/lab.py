@@ -19,7 +19,9 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from numconv.commands.common import add_json, show, write_json
+from numconv.commands.common import add_json, new_file, show, write_json
+from numconv.extras import require
+from numconv.terminal import has_colour
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,7 +45,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     checking, racing = actions.choices["check"], actions.choices["race"]
     checking.add_argument("--random", type=int, default=40, metavar="N", help="random problems (40)")
     checking.add_argument("--seed", type=int, default=0, metavar="N", help="of their numbers (0)")
-    racing.add_argument("--problem", default="resnet50", help="layers to run, as numconv bench names them (resnet50)")
+    racing.add_argument(
+        "--problem", metavar="PATTERN",
+        help="layers to run, as numconv bench names them (resnet50, or a family that has the kernels' operation)",
+    )  # fmt: skip
+    racing.add_argument("--chart", type=new_file, metavar="FILE", help="draw the race as a PNG")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -81,9 +87,13 @@ def race(options: argparse.Namespace) -> int:
     kernels = _kernels(options)
     if kernels is None:
         return 1
+    if options.chart:
+        require("matplotlib.figure", "demo")
     found: Any = lab.race(kernels, options.problem)
-    show(str(found), options)
+    show(found.text(has_colour(sys.stdout)), options)
     write_json(found.to_dict(), options)
+    if options.chart:
+        found.chart(options.chart)
     return 1 if found.wrong else 0
 
 
@@ -96,10 +106,16 @@ def inspect(options: argparse.Namespace) -> int:
         return 1
     found = []
     for kernel in kernels:
-        found.append(lab.inspect(kernel))
-        show(str(found[-1]), options)
+        try:
+            found.append(lab.inspect(kernel))
+        except Exception as error:
+            if not type(error).__module__.startswith("numba"):
+                raise
+            print(f"numconv lab: {kernel.name} does not compile: {error}", file=sys.stderr)
+        else:
+            show(str(found[-1]), options)
     write_json([each.to_dict() for each in found], options)
-    return 0
+    return 0 if len(found) == len(kernels) else 1
 
 
 def _kernels(options: argparse.Namespace) -> list[Any] | None:

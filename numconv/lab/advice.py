@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from numconv.lab.assembly import readable
 from numconv.lab.instructions import Mix
-from numconv.lab.source import Access, SourceLoop
+from numconv.lab.source import Access, SourceLoop, shortened
 
 # A processor starts two FMAs a cycle, and each takes four: so many sums must be under way.
 SUMS = 8
@@ -32,6 +33,8 @@ class Seen:
         Whether all arrays are float32.
     float64 : tuple of (str, int)
         Variables that are float64 all the same, and their lines.
+    strided : tuple of str
+        Arrays that are not known to be contiguous.
     host_bits : int
         Width of the processor's vectors.
     """
@@ -41,6 +44,7 @@ class Seen:
     fastmath: set[str] = field(default_factory=set)
     single: bool = False
     float64: tuple[tuple[str, int], ...] = ()
+    strided: tuple[str, ...] = ()
     host_bits: int = 0
     boundscheck: bool = False
     parallel: bool = False
@@ -87,7 +91,13 @@ def _why(seen: Seen) -> str:
         return "Numba tests each divisor for being 0; error_model='numpy' does not"
     if mix.branches:
         return "there is a test in it; split the loop where the test changes"
+    if seen.strided:
+        return _contiguous(seen)
     return "LLVM found no way; a loop over the last axis of contiguous arrays, without tests, has one"
+
+
+def _contiguous(seen: Seen) -> str:
+    return f"{seen.strided[0]} may have any strides; hand it np.ascontiguousarray({seen.strided[0]})"
 
 
 def _integer_divisions(seen: Seen) -> Iterator[str]:
@@ -98,9 +108,12 @@ def _integer_divisions(seen: Seen) -> Iterator[str]:
 def _float64(seen: Seen) -> Iterator[str]:
     if not (seen.single and seen.mix.to_float64):
         return
-    name, line = seen.float64[0] if seen.float64 else ("", 0)
-    which = f": `{name}` (line {line}) is float64" if name else ""
-    yield f"float64 conversions in the loop{which}; begin a sum with np.float32(0), a literal 0.0 is float64"
+    if seen.float64:
+        name, line = seen.float64[0]
+        which = f": `{name}` (line {line}) is float64; begin a sum with np.float32(0), a literal 0.0 is float64"
+    else:
+        which = "; a literal such as 2.0 is float64, and so is float32 with an integer: write np.float32(2)"
+    yield f"float64 conversions in the loop{which}"
 
 
 def _no_fma(seen: Seen) -> Iterator[str]:
@@ -110,29 +123,32 @@ def _no_fma(seen: Seen) -> Iterator[str]:
 
 
 def _spills(seen: Seen) -> Iterator[str]:
-    if seen.mix.spills:
+    if seen.mix.spills and not seen.mix.calls:  # around a call numbers are kept on the stack however few they are
         yield f"{seen.mix.spills} spills in the loop: its numbers do not fit into the registers; unroll less"
 
 
 def _gathers(seen: Seen) -> Iterator[str]:
     mix = seen.mix
     if mix.gathers or mix.scatters:
-        far = f": {seen.source.far[0].text} (line {seen.source.far[0].line})" if seen.source and seen.source.far else ""
+        if seen.source and seen.source.far:
+            far = f": {seen.source.far[0].text} (line {seen.source.far[0].line})"
+        elif seen.strided:
+            yield f"elements are gathered one by one: {_contiguous(seen)}"
+            return
+        else:
+            far = ""
         yield f"elements are gathered one by one{far}; let the loop's index be the last axis, with step 1"
 
 
 def _narrow(seen: Seen) -> Iterator[str]:
     bits = seen.mix.vector_bits
     if seen.mix.packed and bits < seen.host_bits:
-        yield (
-            f"its vectors have {bits} of the processor's {seen.host_bits} bits, as LLVM prefers here; "
-            "blocks.tile uses all"
-        )
+        yield (f"its vectors have {bits} of the processor's {seen.host_bits} bits, as LLVM chose; blocks.tile uses all")
 
 
 def _sums_in_memory(seen: Seen) -> Iterator[str]:
     mix = seen.mix
-    if mix.packed and mix.fma and not mix.accumulators and mix.stores >= mix.fma:
+    if mix.packed and mix.fma and not mix.accumulators and mix.updates >= mix.fma:
         yield "every FMA loads its sum and stores it: keep sums in registers over an inner sum, as blocks.tile does"
 
 
@@ -147,7 +163,8 @@ def _few_sums(seen: Seen) -> Iterator[str]:
 
 def _calls(seen: Seen) -> Iterator[str]:
     if seen.mix.calls:
-        yield f"the loop calls {len(seen.mix.calls)} function(s) in each turn, which are not inlined"
+        named = dict.fromkeys(readable(call) for call in seen.mix.calls if not call.startswith("*"))  # not by address
+        yield f"the loop calls {shortened(', '.join(named), 60) or 'functions'}, which are not inlined"
 
 
 def _conversions(seen: Seen) -> Iterator[str]:
@@ -156,8 +173,11 @@ def _conversions(seen: Seen) -> Iterator[str]:
 
 
 def _divisions(seen: Seen) -> Iterator[str]:
-    if seen.mix.divisions:
-        yield "the loop divides floats or takes roots: multiply by a reciprocal that is computed before it"
+    roots = sum(count for name, count in seen.mix.names.items() if "sqrt" in name)
+    if seen.mix.divisions > roots:
+        yield "the loop divides floats: multiply by a reciprocal, computed before the loop where it can be"
+    if roots:
+        yield "the loop takes square roots, which are as slow as divisions: take them before it where they recur"
 
 
 def _bounds(seen: Seen) -> Iterator[str]:
@@ -181,7 +201,9 @@ _RULES: tuple[Callable[[Seen], Iterator[str]], ...] = (
 )  # fmt: skip
 
 
-def advise_gpu(code: Any, ptx: dict[str, int], far: tuple[Access, ...], single: bool, threads: int) -> list[str]:
+def advise_gpu(
+    code: Any, ptx: dict[str, int], far: tuple[Access, ...], updated: tuple[Access, ...], single: bool, threads: int
+) -> list[str]:  # fmt: skip
     """Sentences about a kernel for a GPU.
 
     Parameters
@@ -191,6 +213,8 @@ def advise_gpu(code: Any, ptx: dict[str, int], far: tuple[Access, ...], single: 
         How many PTX instructions there are of a kind.
     far : tuple of Access
         Elements that neighbouring threads read far apart.
+    updated : tuple of Access
+        Elements in memory that a loop adds to in each turn.
     single : bool
         Whether all arrays are float32.
     threads : int
@@ -210,8 +234,12 @@ def advise_gpu(code: Any, ptx: dict[str, int], far: tuple[Access, ...], single: 
         found.append("float64 arithmetic on float32 arrays: begin a sum with np.float32(0), a literal 0.0 is float64")
     if ptx["divisions"]:
         found.append(f"{ptx['divisions']} divisions of 64-bit integers: about a hundred instructions each; use uint32")
-    if code.count("STG", loop=True) and code.count("FFMA", loop=True):
-        found.append("the loop stores to global memory in each turn: keep the sum in a register and store it once")
+    if updated and code.count("STG", loop=True):
+        text, line = updated[0].text, updated[0].line
+        found.append(
+            f"the loop stores {text} (line {line}) to global memory in each turn: keep the sum in a register and store "
+            "it once"
+        )
     warps = registers_allow(code.registers)
     if warps < max(-(-threads // 32), WARPS):
         found.append(f"{code.registers} registers a thread: only {warps} warps fit on a multiprocessor")

@@ -195,6 +195,16 @@ def _starts(names: Iterable[str], calls: list[tuple[str, str, int]]) -> dict[str
     return starts
 
 
+def readable(mangled: str) -> str:
+    """The name of a function whose code has this name; empty for the body of a parallel loop."""
+    parts, rest = [], mangled.removeprefix("_ZN")
+    while found := re.match(r"(\d+)", rest):
+        size = int(found[1])
+        parts.append(rest[found.end() : found.end() + size])
+        rest = rest[found.end() + size :]
+    return "" if "gufunc" in mangled else (parts or [mangled])[-1]
+
+
 def is_call(instruction: Instruction) -> bool:
     """Whether it calls a function."""
     return instruction.name in ("call", "callq", "bl", "blr") and bool(instruction.operands)

@@ -13,7 +13,7 @@ from numconv.kernels.cuda import launch, toolkit
 from numconv.lab import sass
 from numconv.lab.advice import advise_gpu, registers_allow
 from numconv.lab.host_inspection import WIDTH
-from numconv.lab.source import thread_accesses
+from numconv.lab.source import first_axis_inside, thread_accesses, updated_in_place
 
 THREADS = 256  # of a block, where nothing says how many
 _PTX = {
@@ -112,16 +112,20 @@ def inspect_device(
     from numba import cuda
 
     threads = _threads(block, problem)
-    fast = bool(dispatcher.targetoptions.get("fastmath"))
+    options = dispatcher.targetoptions
+    fast = bool(options.get("fastmath"))
     start = time.perf_counter()
     with launch.as_if(cc):
-        bounds = dispatcher.targetoptions.get("launch_bounds")
+        bounds = options.get("launch_bounds")
         ptx = cuda.compile_ptx(dispatcher.py_func, types, cc=cc, fastmath=fast, launch_bounds=bounds)[0]
-    code = sass.read(ptx, cc)
+    code = sass.read(ptx, cc, options.get("max_registers"))
     seconds = time.perf_counter() - start
     counts = {kind: len(re.findall(pattern, ptx)) for kind, pattern in _PTX.items()}
     single = {str(t.dtype) for t in types if hasattr(t, "layout")} == {"float32"}
-    advice = advise_gpu(code, counts, thread_accesses(dispatcher.py_func), single, threads)
+    function = dispatcher.py_func
+    turned = first_axis_inside(function, types)
+    far = tuple(each for each in thread_accesses(function) if each.array not in turned)
+    advice = advise_gpu(code, counts, far, updated_in_place(function), single, threads)
     return DeviceInspection(
         name, cc, code.registers, code.spills, code.stack, code.shared, registers_allow(code.registers), counts,
         code.instructions, code.loop, seconds, advice,

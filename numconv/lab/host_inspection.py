@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import os
-import re
 import textwrap
 import time
 import warnings
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from numconv.lab import assembly
 from numconv.lab.advice import Seen, advise
 from numconv.lab.instructions import Mix, counted
-from numconv.lab.source import SourceLoop, deepest_loop, loop_at, shortened, started_at_a_literal
+from numconv.lab.source import (
+    SourceLoop,
+    deepest_loop,
+    first_axis_inside,
+    loop_at,
+    names_within,
+    shortened,
+    started_at_a_literal,
+)  # fmt: skip
+from numconv.terminal import percent
 
 WIDTH = 100  # characters of a printed line
 
@@ -36,7 +44,9 @@ class Inspection:
     loop : Mix
         Its instructions, counted.
     source : SourceLoop or None
-        The loop in Python, where its lines are known.
+        The loop in Python, where its lines are known; with its file where that is not the kernel's own.
+    host_bits : int
+        Width of the processor's vectors.
     seconds : float
         What compiling took.
     cache : str
@@ -50,6 +60,7 @@ class Inspection:
     depth: int
     loop: Mix
     source: SourceLoop | None
+    host_bits: int
     seconds: float
     cache: str
     advice: list[str] = field(default_factory=list)
@@ -65,9 +76,10 @@ class Inspection:
         mix, place = self.loop, f"in {self.function}, " if self.function else ""
         lines = [f"{self.name}: {self.kind}; compiled in {self.seconds:.2f} s; {self.cache}"]
         if mix.flops:
-            text = f"line {self.source.line}: {self.source.text}" if self.source else "its lines are not known"
+            where = f" of {os.path.basename(self.source.file)}" if self.source and self.source.file else ""
+            text = f"line {self.source.line}{where}: {self.source.text}" if self.source else "its lines are not known"
             lines.append(f"hot loop   {shortened(text, 70)} ({place}{self.depth} deep)")
-            lines += [f"  {head:<9}{rest}" for head, rest in _figures(mix)]
+            lines += [f"  {head:<9}{rest}" for head, rest in _figures(mix, self.host_bits)]
         else:
             lines.append("hot loop   none that computes with floats")
         lines += [f"advice     {self.advice[0]}" if self.advice else "advice     none"]
@@ -77,7 +89,7 @@ class Inspection:
     __repr__ = __str__
 
 
-def _figures(mix: Mix) -> Iterator[tuple[str, str]]:
+def _figures(mix: Mix, host_bits: int) -> Iterator[tuple[str, str]]:
     element = f"float{mix.element_bits}"
     if mix.packed:
         yield "vectors", f"{mix.vector_bits} bits, {mix.vector_bits // mix.element_bits} {element} each"
@@ -105,7 +117,8 @@ def _figures(mix: Mix) -> Iterator[tuple[str, str]]:
         ),
     )
     if mix.fma:
-        yield "limit", f"{mix.fma_share:.0%} of a core's FMA peak, by its loads and stores from the first-level cache"
+        share = percent(mix.fma_share * (mix.vector_bits or mix.element_bits) / host_bits)
+        yield "limit", f"{share} of a core's FMA peak, by its vectors and its loads and stores of first-level cache"
 
 
 def _wrapped(line: str) -> list[str]:
@@ -131,20 +144,23 @@ def compiled(name: str, function: Any, types: tuple[Any, ...]) -> Inspection:
     seconds = time.perf_counter() - start
     result = fresh.overloads[types]
     text = result.library.get_asm_str()
-    loop, mix, source = _hot(counted(assembly.loops(text), assembly.architecture(text)), given.py_func)
-    outside = loop is not None and bool(mix.flops) and result.fndesc.llvm_func_name != loop.function
-    place = _readable(loop.function) if loop is not None and outside else ""
+    own = result.fndesc.llvm_func_name
+    loop, mix, source = _hot(counted(assembly.loops(text), assembly.architecture(text)), own, given.py_func, types)
+    place = assembly.readable(loop.function) if loop is not None and loop.function != own else ""
     options = given.targetoptions
     single = {str(t.dtype) for t in types if hasattr(t, "dtype") and hasattr(t, "layout")} == {"float32"}
     cached, state = _cache_state(given, types, function is given)
     seen = Seen(
-        mix, source, _fastmath(options.get("fastmath")), single, _float64(result, given.py_func), vector_bits(),
+        mix, source, _fastmath(options.get("fastmath")), single, _float64(result, given.py_func, source),
+        tuple(name for name, t in zip(given.py_func.__code__.co_varnames, types) if getattr(t, "layout", "") == "A"),
+        vector_bits(),
         bool(options.get("boundscheck") or vars(settings).get("BOUNDSCHECK")), bool(options.get("parallel")),
         "numba_parallel_for" in text, options.get("error_model") == "numpy", function is given, cached, seconds,
     )  # fmt: skip
     parallel = ", parallel" if options.get("parallel") else ""
     how = f"@njit{parallel}" if function is given else "plain Python"
-    return Inspection(name, how, place, loop.depth if loop else 0, mix, source, seconds, state, advise(seen))
+    depth = loop.depth if loop else 0
+    return Inspection(name, how, place, depth, mix, source, vector_bits(), seconds, state, advise(seen))
 
 
 def _fresh(dispatcher: Any) -> Any:
@@ -163,8 +179,8 @@ def _fresh(dispatcher: Any) -> Any:
     return fresh
 
 
-def _hot(loops: list[tuple[assembly.Loop, Mix]], function: Any) -> Any:
-    """The loop that does the work, its instructions, and the loop in Python.
+def _hot(loops: list[tuple[assembly.Loop, Mix]], own: str, function: Any, types: tuple[Any, ...]) -> Any:
+    """The loop that does the work, its instructions, and the loop in Python; `own` is the name of the function's code.
 
     LLVM often makes two versions of a loop: on vectors for the case that a step happens to be 1, and one for all
     others. Where the source says that the step is not 1, the other version does the work.
@@ -172,7 +188,9 @@ def _hot(loops: list[tuple[assembly.Loop, Mix]], function: Any) -> Any:
     if not loops or not loops[0][1].flops:
         return None, Mix(), None
     loop, mix = loops[0]
-    source = _source_of(loop) or deepest_loop(function)
+    source = _source_of(loop)
+    if source is None and (loop.function == own or not assembly.readable(loop.function)):
+        source = deepest_loop(function)
     others = [
         (other, mixed)
         for other, mixed in loops[1:]
@@ -181,12 +199,23 @@ def _hot(loops: list[tuple[assembly.Loop, Mix]], function: Any) -> Any:
         and not mixed.packed
         and _source_of(other) == source
     ]
+    if source is not None and loop.function == own and loop.depth > source.depth:
+        source = None  # what stands at that line calls a function that LLVM has put in its place
+    source = source and _own(source, function, types)
     special = (source is not None and source.far and not mix.gathers) or any(
         mixed.integer_divisions > mix.integer_divisions for _, mixed in others
     )
     if mix.packed and special and others:
         loop, mix = max(others, key=lambda entry: (entry[1].integer_divisions, entry[1].flops))
     return loop, mix, source
+
+
+def _own(source: SourceLoop, function: Any, types: tuple[Any, ...]) -> SourceLoop:
+    """The loop without its file where that is the function's, and without elements of arrays in Fortran's order."""
+    turned = first_axis_inside(function, types)
+    own = os.path.basename(source.file) == os.path.basename(function.__code__.co_filename)
+    far = tuple(each for each in source.far if each.array not in turned)
+    return replace(source, far=far, file="" if own else source.file)
 
 
 def _source_of(loop: assembly.Loop) -> SourceLoop | None:
@@ -201,16 +230,6 @@ def _source_of(loop: assembly.Loop) -> SourceLoop | None:
     return loop_at(file, by_file[file])
 
 
-def _readable(mangled: str) -> str:
-    """The name of a function whose code has this name; empty for the body of a parallel loop."""
-    parts, rest = [], mangled.removeprefix("_ZN")
-    while found := re.match(r"(\d+)", rest):
-        size = int(found[1])
-        parts.append(rest[found.end() : found.end() + size])
-        rest = rest[found.end() + size :]
-    return "" if "gufunc" in mangled else (parts or [mangled])[-1]
-
-
 def _fastmath(option: Any) -> set[str]:
     """LLVM's flags."""
     if not option:
@@ -221,8 +240,8 @@ def _fastmath(option: Any) -> set[str]:
     return _fastmath(True) if "fast" in flags else flags
 
 
-def _float64(result: Any, function: Any) -> tuple[tuple[str, int], ...]:
-    """Named variables of a compiled function that are float64, with their lines.
+def _float64(result: Any, function: Any, source: SourceLoop | None) -> tuple[tuple[str, int], ...]:
+    """Named variables in the loop of a compiled function that are float64, with their lines.
 
     Those of parallel loops are not among what Numba tells: there it is sums that begin with a literal.
     """
@@ -237,7 +256,9 @@ def _float64(result: Any, function: Any) -> tuple[tuple[str, int], ...]:
                 name = statement.target.name
                 if notes.typemap.get(name) == types.float64 and not name.startswith(("$", "_")):
                     found.setdefault(name.partition(".")[0], statement.loc.line)
-    return tuple(sorted(found.items(), key=lambda entry: entry[1])) or started_at_a_literal(function)
+    inside = names_within(function, source.line) if source else set()
+    entries = tuple(sorted(found.items(), key=lambda entry: entry[1])) or started_at_a_literal(function)
+    return tuple((name, line) for name, line in entries if name in inside or not inside)
 
 
 def _cache_state(dispatcher: Any, types: tuple[Any, ...], is_compiled: bool) -> tuple[bool, str]:

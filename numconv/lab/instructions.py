@@ -26,6 +26,8 @@ class Mix:
         Floating-point instructions: fused, products, sums and differences, quotients and roots, minima and maxima.
     loads, stores, gathers, scatters : int
         Of numbers, loads within other instructions and of a number into all lanes included.
+    updates : int
+        Stores to where the loop also loads from.
     shuffles : int
         Instructions that move lanes.
     spills : int
@@ -54,6 +56,7 @@ class Mix:
     stores: int = 0
     gathers: int = 0
     scatters: int = 0
+    updates: int = 0
     shuffles: int = 0
     spills: int = 0
     to_float64: int = 0
@@ -107,14 +110,20 @@ def mix(loop: Loop, architecture: str) -> Mix:
         read(each, found, carried)
     found.branches = max(sum(map(_is_branch, loop.instructions)) - 1, 0)
     found.accumulators = len(carried.read_first & carried.computed)
+    found.updates = sum(place in carried.loaded for place in carried.stored)
     return found
 
 
 class _Carried:
-    """Which vector registers a loop reads before it writes them and which it computes into; what is the stack."""
+    """Which vector registers a loop reads before it writes them and which it computes into; what is the stack.
+
+    `loaded` and `stored` are the places in memory, as they are written.
+    """
 
     def __init__(self, stack: tuple[str, ...]) -> None:
         self.stack = stack
+        self.loaded: set[str] = set()
+        self.stored: list[str] = []
         self.read_first: set[str] = set()
         self.computed: set[str] = set()
         self._written: set[str] = set()
@@ -167,7 +176,7 @@ def _x86(each: Instruction, found: Mix, carried: _Carried) -> None:
     elif (name in ("sarq", "sarl") and operands[0] in ("$63", "$31")) or re.match(r"^cmovn?s[lq]?$", name):
         found.index_tests += 1
     if bits:
-        _x86_memory(name, operands, bits, found, carried.stack)
+        _x86_memory(name, operands, bits, found, carried)
         fused = name.startswith(("vfm", "vfn"))
         kept = fused or not name.startswith("v") or ("{%k" in operands[-1] and "{z}" not in operands[-1])
         moved = "mov" in name or "broadcast" in name
@@ -178,7 +187,7 @@ def _x86(each: Instruction, found: Mix, carried: _Carried) -> None:
         carried.note(reads, target, bool(_X86_FLOAT.match(name)))
 
 
-def _x86_memory(name: str, operands: Sequence[str], bits: int, found: Mix, stack: tuple[str, ...]) -> None:
+def _x86_memory(name: str, operands: Sequence[str], bits: int, found: Mix, carried: _Carried) -> None:
     """Note the load or store of an instruction on vector registers."""
     place = next((k for k, operand in enumerate(operands) if "(" in operand), None)
     if place is None or name.startswith(("lea", "prefetch")):
@@ -186,7 +195,7 @@ def _x86_memory(name: str, operands: Sequence[str], bits: int, found: Mix, stack
     operand = operands[place]
     is_store = place == len(operands) - 1 and "cmp" not in name and "test" not in name and "comis" not in name
     base = re.match(r"^-?\w*\((%\w+)\)", operand)
-    if base and base[1] in stack and "mov" in name:
+    if base and base[1] in carried.stack and "mov" in name:
         found.spills += 1
         return
     element = 64 if re.search(r"(pd|sd|q)$", name) else 32
@@ -197,8 +206,10 @@ def _x86_memory(name: str, operands: Sequence[str], bits: int, found: Mix, stack
         setattr(found, kind, getattr(found, kind) + 1)
     if is_store:
         found.stores += 1
+        carried.stored.append(operand.partition("{%k")[0].strip())
     else:
         found.loads += 1
+        carried.loaded.add(operand.partition("{")[0].strip())
     found.bytes += size
 
 
@@ -228,7 +239,7 @@ def _arm(each: Instruction, found: Mix, carried: _Carried) -> None:
         found.index_tests += 1
     memory = re.match(r"^(ld|st)(r|ur|p|np|1|2|3|4|1r|1[bhwd])$", name)
     if memory and operands and re.match(r"^[{]?\s*[vqdszh]\d", operands[0]):
-        _arm_memory(memory, operands, found)
+        _arm_memory(memory, operands, found, carried)
     if any(registers):
         is_store = name.startswith("st")
         target = "" if is_store else registers[0] or ""
@@ -237,7 +248,7 @@ def _arm(each: Instruction, found: Mix, carried: _Carried) -> None:
                      bool(_ARM_FLOAT.match(name)))  # fmt: skip
 
 
-def _arm_memory(memory: re.Match[str], operands: Sequence[str], found: Mix) -> None:
+def _arm_memory(memory: re.Match[str], operands: Sequence[str], found: Mix, carried: _Carried) -> None:
     """Note the load or store of vectors or numbers."""
     pair = memory[2] in ("p", "np")
     size = {"q": 16, "v": 16, "z": 16, "d": 8, "s": 4, "h": 2}[operands[0].lstrip("{ ")[0]] * (2 if pair else 1)
@@ -248,8 +259,10 @@ def _arm_memory(memory: re.Match[str], operands: Sequence[str], found: Mix) -> N
         found.gathers += 1
     if memory[1] == "st":
         found.stores += 2 if pair else 1
+        carried.stored += [operands[-1]] * (2 if pair else 1)
     else:
         found.loads += 2 if pair else 1
+        carried.loaded.add(operands[-1])
     found.bytes += size
 
 

@@ -85,9 +85,9 @@ class Operands:
 
         return call
 
-    def runner(self, algorithm: Any) -> Callable[[], Any]:
+    def runner(self, algorithm: Any, out: Any = None) -> Callable[[], Any]:
         """A call of an algorithm itself, registered or not, with its weight packed beforehand; it gives the result."""
-        problem, arrays, out = self.problem, self.placed, self.unfilled()
+        problem, arrays, out = self.problem, self.placed, self.unfilled() if out is None else out
         if isinstance(problem, PoolProblem):
             run: Any = partial(algorithm.run, problem, tuple(arrays.values()), (out,))
         else:

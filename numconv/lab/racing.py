@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from numconv.algorithm import Algorithm, algorithms, rejection, select, table
-from numconv.lab.layers import Layer, layers
+from numconv.algorithm import add, algorithms, rejection, select, table
+from numconv.lab.layers import Layer, families, layers
 from numconv.lab.operands import Operands
 from numconv.lab.peers import PREPARED, peers
 from numconv.lab.result import Heat, Race, Result
-from numconv.lab.timing import Contender, Timing
+from numconv.lab.timing import Contender, Timing, timed_for
 from numconv.lab.timing import race as timed
+from numconv.ops.custom import FunctionAlgorithm
 from numconv.options import get_num_threads
 from numconv.problem import ConvProblem
 from numconv.terminal import Progress
@@ -23,7 +25,7 @@ ALL = "all"
 
 def race(
     kernels: Any = (),
-    problem: Any = "resnet50",
+    problem: Any = None,
     *,
     compare: bool = True,
     quick: bool = False,
@@ -45,9 +47,10 @@ def race(
     kernels : str, Algorithm or a sequence of them
         Of one's own (what `lab.kernel` makes, or `numconv.register`) or of ours, by name. "all" stands for every
         algorithm that takes a problem, as a functional call alone.
-    problem : ConvProblem, PoolProblem, str, list
+    problem : ConvProblem, PoolProblem, str, list, optional
         Or what `lab.problems` gives. A text names layers of known networks as ``numconv bench`` does: "resnet50",
-        "depthwise", "pooling", "*3x3*"; they are asked as a kernel's operation where that is a gradient.
+        "depthwise", "pooling", "*3x3*"; they are asked as a kernel's operation where that is a gradient. Left out:
+        those of ResNet-50, or of the first family that has the kernels' operation.
     compare : bool
         Whether libraries take part.
     quick : bool
@@ -66,7 +69,7 @@ def race(
     Raises
     ------
     ValueError, TypeError
-        If a kernel is not registered for the operation of any problem, or nothing is asked.
+        If a kernel is none of the operation of any problem, two have one name, or nothing is asked.
     MissingPart
         If a kernel or a problem is of a GPU, and there is none.
 
@@ -75,16 +78,19 @@ def race(
     >>> from numconv import lab
     >>> print(lab.race(["winograd_4x4", "im2col"], "resnet50/stage2_3x3"))  # doctest: +SKIP
     """
-    given = [kernels] if isinstance(kernels, (str, Algorithm)) else list(kernels)
-    names = [_name(kernel) for kernel in given]
+    rounds, seconds = timed_for(rounds, seconds, (2, 0.02) if quick else (5, 0.05))
+    given = list(kernels) if isinstance(kernels, Iterable) and not isinstance(kernels, str) else [kernels]
+    names = [name for name in map(_name, given) if name != "auto"]  # which always takes part
+    _enter(given)
     options = {"quick": quick, "batch": batch, "dtype": dtype, "data_format": data_format}
-    asked = [_for_kernels(layer, given) for layer in layers(problem, **options)]
-    asked = _taken(names, asked)
+    found = _usual(given, options) if problem is None else layers(problem, **options)
+    if not found:
+        raise ValueError(f"problem must be one at least, got {problem!r}")
+    asked = _taken(names, [_for_kernels(layer, given) for layer in found], given)
     if any(layer.problem.device == "cuda" for layer in asked):
         from numconv.kernels.cuda import toolkit
 
         toolkit.need()
-    rounds, seconds = rounds or (2 if quick else 5), seconds or (0.02 if quick else 0.05)
     with Progress("layers", len(asked)) as progress:
         heats = []
         for layer in asked:
@@ -100,13 +106,41 @@ def _name(kernel: Any) -> str:
     return name
 
 
+def _enter(kernels: list[Any]) -> None:
+    """Register those that are not, such as the best of a sweep, so that their names are theirs."""
+    seen: dict[str, Any] = {}
+    for kernel in kernels:
+        if isinstance(kernel, FunctionAlgorithm):
+            if seen.setdefault(kernel.name, kernel) is not kernel:
+                raise ValueError(f"kernels must have different names, got two that are called {kernel.name!r}")
+            if not any(kernel is known for known in table(kernel.operation, kernel.device)):
+                add(kernel.operation, kernel, False, kernel.device)
+
+
+def _operations(kernels: list[Any]) -> set[str]:
+    return {kernel.operation for kernel in kernels if hasattr(kernel, "operation")}
+
+
+def _usual(kernels: list[Any], options: dict[str, Any]) -> list[Layer]:
+    """The layers of the first family that asks the kernels' operation, or that of which it is a gradient."""
+    wanted = {operation.removesuffix("_input").removesuffix("_weight") for operation in _operations(kernels)}
+    if not wanted:
+        return layers("resnet50/", **options)
+    for family in (*families(), "pooling"):
+        every = layers(f"{family}/", **options | {"quick": False})
+        found = [layer for layer in every if layer.problem.operation in wanted]
+        if found:
+            return [min(found, key=lambda layer: layer.problem.flops)] if options["quick"] else found
+    raise ValueError(f"problem must be given: no layer that has a name here asks {' or '.join(sorted(wanted))}")
+
+
 def _for_kernels(layer: Layer, kernels: list[Any]) -> Layer:
     """The layer on the kernels' device, and as the gradient that they compute."""
     problem: Any = layer.problem
     devices = {getattr(kernel, "device", None) for kernel in kernels} - {None, problem.device}
     if devices:
         problem = replace(problem, device=devices.pop())
-    operations = {kernel.operation for kernel in kernels if hasattr(kernel, "operation")}
+    operations = _operations(kernels)
     if len(operations) == 1 and isinstance(problem, ConvProblem):
         (operation,) = operations
         if operation in (f"{problem.operation}_input", f"{problem.operation}_weight"):
@@ -114,14 +148,18 @@ def _for_kernels(layer: Layer, kernels: list[Any]) -> Layer:
     return replace(layer, problem=problem)
 
 
-def _taken(names: list[str], asked: list[Layer]) -> list[Layer]:
+def _taken(names: list[str], asked: list[Layer], kernels: list[Any]) -> list[Layer]:
     """The layers of whose operation there is one of the kernels, or an error where one is of none of them."""
     places = {(layer.problem.operation, layer.problem.device) for layer in asked}
     known = {place: algorithms(*place) for place in places}
     for name in names:
         if name != ALL and not any(name in each for each in known.values()):
             where = ", ".join(f"{operation} on {device}" for operation, device in known)
-            raise ValueError(f"kernels: there is none called {name!r} for {where}; register it first")
+            others = _operations([kernel for kernel in kernels if getattr(kernel, "name", "") == name])
+            if others:
+                raise ValueError(f"kernels: {name!r} computes {others.pop()}, and what is asked is {where}")
+            there = f"there are {', '.join(dict.fromkeys(itertools.chain(*known.values())))}"
+            raise ValueError(f"kernels: there is none called {name!r} for {where}; {there}")
     wanted = [name for name in names if name != ALL]
     if not wanted or ALL in names:
         return asked
@@ -144,7 +182,8 @@ def _heat(layer: Layer, names: list[str], compare: bool, rounds: int, seconds: f
     refused: dict[str, str] = {}
     field = list(_ours(operands, names, refused))
     if compare:
-        field += [_Entrant(c, "", c.name in PREPARED, None) for c in _peers(problem, operands)]
+        prepared = PREPARED if isinstance(problem, ConvProblem) else ()
+        field += [_Entrant(c, "", c.name in prepared, None) for c in _peers(problem, operands)]
     ways = [entrant.contender for entrant in field]
     options: dict[str, Any] = {"tolerance": operands.tolerance, "rounds": rounds, "budget": seconds}
     if problem.device == "cuda":
@@ -168,11 +207,17 @@ def _ours(operands: Operands, names: list[str], refused: dict[str, str]) -> Iter
     problem = operands.problem
     chosen = ["auto"]
     for algorithm in table(problem.operation, problem.device):
-        reason = rejection(algorithm, problem)
-        if algorithm.name in names and reason is not None:
-            refused[algorithm.name] = f"rejects: {reason}"
-        elif algorithm.name in names or (ALL in names and reason is None):
+        if algorithm.name not in names and ALL not in names:
+            continue
+        try:
+            reason = rejection(algorithm, problem)
+        except Exception as raised:  # `when` of a kernel of the user's
+            refused[algorithm.name] = f"{type(raised).__name__}: {raised}"
+            continue
+        if reason is None:
             chosen.append(algorithm.name)
+        elif algorithm.name in names:
+            refused[algorithm.name] = f"rejects: {reason}"
     for name in chosen:
         algorithm = select(problem, name)
         try:

@@ -10,10 +10,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from numconv.lab.source import shortened
 from numconv.measured import cpu_name
 from numconv.terminal import WIDTH, as_json, digits, painted, percent, table
 from numconv.tracing.records import problem_fields
 
+LONGEST = 44  # characters of a name in a table
 COLUMNS = ("weights", "ms", "GF/s", "of roof", "workspace", "error")
 
 
@@ -148,12 +150,13 @@ class Race:
         ]
 
     def to_dict(self) -> dict[str, Any]:
-        """Every figure, as JSON takes it; times in seconds."""
+        """Every figure, times in seconds; a time that there is none of is NaN here and null in the file."""
         heats = []
         for heat in self.heats:
             found = {name: getattr(heat, name) for name in ("name", "count", "floor", "by", "tolerance")}
-            results = [asdict(result) for result in heat.results]
-            heats.append(found | {"problem": problem_fields(heat.problem), "results": results})
+            amounts = {"flops": heat.problem.flops, "bytes": heat.problem.bytes}
+            results = [{"label": result.label} | asdict(result) for result in heat.results]
+            heats.append(found | amounts | {"problem": problem_fields(heat.problem), "results": results})
         return {"processor": cpu_name(), "threads": self.threads, "problems": heats}
 
     def json(self, path: str | os.PathLike[str]) -> None:
@@ -200,38 +203,42 @@ def details(heat: Heat, colour: bool) -> str:
     """A line a contender, then what was wrong."""
     rows: list[tuple[str, ...]] = [("", *COLUMNS)]
     rows.append(("roofline", f"({heat.by})", digits(heat.floor * 1e3), *_speeds(heat, heat.floor), "", ""))
+    unpacked = not heat.problem.operation.startswith("conv")
     for result in heat.results:
         algorithm = f" ({result.algorithm})" if result.algorithm not in ("", result.name) else ""
-        packed = "packed before" if result.packed else "as given"
+        packed = "-" if unpacked else "packed before" if result.packed else "as given"
         rows.append(
             (
-                f"{result.label}{algorithm}", packed, milliseconds(result),
+                _cut(f"{result.label}{algorithm}"), packed, milliseconds(result),
                 *(_speeds(heat, result.seconds) if result.right else ("-", "-")),
                 "-" if result.workspace is None else _bytes(result.workspace),
                 "-" if math.isnan(result.error) else f"{result.error:.1e}",
             )
         )  # fmt: skip
-    notes = [
-        f"{r.label}: {r.failure or f'wrong by {r.error:.1e}, where {heat.tolerance:.0e} is allowed'}"
-        for r in heat.results
-        if not r.right
-    ]
+    notes = [f"{r.label}: {shortened(r.failure or _wrong_by(r, heat), 400)}" for r in heat.results if not r.right]
     best = heat.best(True), heat.best(False)
     seconds = [heat.floor, *(r.seconds for r in heat.results)]
     text = table(rows, left=2, style=_style([math.nan, *seconds], min(best, key=_none_last), colour))
     title = heat.problem.brief if heat.name == heat.problem.brief else f"{heat.name}: {heat.problem.brief}"
-    return "\n".join([title, text, *(textwrap.fill(note, WIDTH, subsequent_indent="  ") for note in notes)])
+    title, *notes = (textwrap.fill(line, WIDTH, subsequent_indent="  ") for line in (title, *notes))
+    return "\n".join([title, text, *notes])
+
+
+def _wrong_by(result: Result, heat: Heat) -> str:
+    if math.isnan(result.error):
+        return "wrong: elements of the result were not written, or are NaN"
+    return f"wrong by {result.error:.1e}, where {heat.tolerance:.0e} is allowed"
 
 
 def overview(heats: Sequence[Heat], colour: bool) -> str:
     """A line a problem: the best library's time over the best of ours, the floor, milliseconds of each contender."""
     found = _by_label(heats)
     columns = list(found.values())
-    rows: list[tuple[str, ...]] = [("milliseconds", "vs peer", "roofline", *found)]
+    rows: list[tuple[str, ...]] = [("milliseconds", "vs peer", "roofline", *map(_cut, found))]
     for i, heat in enumerate(heats):
         ratio = heat.best(False) / heat.best(True)
         cells = [milliseconds(results[i]) if i in results else "-" for results in columns]
-        rows.append((heat.name, "-" if math.isnan(ratio) else f"{ratio:.2f}", digits(heat.floor * 1e3), *cells))
+        rows.append((_cut(heat.name), "-" if math.isnan(ratio) else f"{ratio:.2f}", digits(heat.floor * 1e3), *cells))
     floor = sum(heat.count * heat.floor for heat in heats)
     sums = [_sum(heats, found.get(_called(label), {}) | results) for label, results in found.items()]
     rows.append(("sum, as often as it occurs", "", digits(floor * 1e3), *(digits(s * 1e3) for s in sums)))
@@ -288,7 +295,14 @@ def _by_label(heats: Sequence[Heat]) -> dict[str, dict[int, Result]]:
 
 
 def _speeds(heat: Heat, seconds: float) -> tuple[str, str]:
+    if not seconds > 0:  # the floor of a problem without elements
+        return "-", "-"
     return f"{heat.problem.flops / seconds / 1e9:.1f}", percent(heat.floor / seconds)
+
+
+def _cut(text: str) -> str:
+    """A name in a table, of which the other columns must have room."""
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
 
 
 def _none_last(seconds: float) -> float:

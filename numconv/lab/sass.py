@@ -81,13 +81,14 @@ def assembled(kernel: Any, types: tuple[Any, ...], cc: tuple[int, int]) -> Code:
     return read(kernel.ptx(types, cc), cc)
 
 
-def read(ptx: str, cc: tuple[int, int]) -> Code:
-    """The code that PTX becomes on a compute capability such as (9, 0)."""
+def read(ptx: str, cc: tuple[int, int], registers: int | None = None) -> Code:
+    """The code that PTX becomes on a compute capability such as (9, 0), with so many registers a thread at most."""
     ptxas, nvdisasm = tool("ptxas"), tool("nvdisasm")
     with tempfile.TemporaryDirectory() as folder:
         source, cubin = Path(folder) / "kernel.ptx", Path(folder) / "kernel.cubin"
         source.write_text(ptx)
         command = [ptxas, "-v", f"-arch=sm_{cc[0]}{cc[1]}", str(source), "-o", str(cubin)]
+        command += [f"-maxrregcount={registers}"] if registers else []
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"ptxas refuses the kernel: {done.stderr}")

@@ -7,27 +7,33 @@ import functools
 import linecache
 import textwrap
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 
 @dataclass(frozen=True)
 class Access:
-    """An element of an array, `text`, of which the index that runs fastest is not the last."""
+    """An element of an array, `text`, and which of its indices matters; such as one that runs fastest and not last."""
 
     text: str
     index: str
     line: int
 
+    @property
+    def array(self) -> str:
+        return self.text.partition("[")[0]
+
 
 @dataclass(frozen=True)
 class SourceLoop:
-    """A loop in Python: its line, that line's text, its index, and the elements that it reaches with large steps."""
+    """A loop in Python: its place, text and index, the elements that it reaches with large steps, how deep it is."""
 
     line: int
     text: str
     index: str
     far: tuple[Access, ...]
+    file: str
+    depth: int = 1
 
 
 def _tree(file: str) -> ast.Module | None:
@@ -49,19 +55,22 @@ def loop_at(file: str, lines: Iterable[int]) -> SourceLoop | None:
     tree, wanted = _tree(file), list(lines)
     if tree is None or not wanted:
         return None
-    loops = [node for node in ast.walk(tree) if isinstance(node, (ast.For, ast.While))]
+    loops: list[Any] = [node for node in ast.walk(tree) if _is_loop(node)]
 
     def order(node: Any) -> tuple[int, int]:
         return sum(node.lineno <= line <= node.end_lineno for line in wanted), node.lineno
 
     best: Any = max(loops, key=order, default=None)
-    return _described(best) if best is not None and order(best)[0] else None
+    if best is None or not order(best)[0]:
+        return None
+    around = [loop for loop in loops if loop.lineno <= best.lineno and best.end_lineno <= loop.end_lineno]
+    return replace(_described(best, file), depth=len(around))
 
 
-def _described(loop: Any) -> SourceLoop:
+def _described(loop: Any, file: str) -> SourceLoop:
     indices = _indices(loop)
     text = ast.unparse(loop).splitlines()[0]
-    return SourceLoop(loop.lineno, text, ", ".join(sorted(indices)), tuple(_far(loop.body, set(indices))))
+    return SourceLoop(loop.lineno, text, ", ".join(sorted(indices)), tuple(_far(loop.body, set(indices))), file)
 
 
 def deepest_loop(function: Callable[..., Any]) -> SourceLoop | None:
@@ -69,7 +78,7 @@ def deepest_loop(function: Callable[..., Any]) -> SourceLoop | None:
 
     def nested(node: ast.AST, depth: int) -> Iterator[tuple[bool, int, Any]]:
         for child in ast.iter_child_nodes(node):
-            is_loop = isinstance(child, (ast.For, ast.While))
+            is_loop = _is_loop(child)
             if is_loop:
                 multiplies = any(isinstance(n, ast.Mult) for n in ast.walk(child))
                 yield multiplies, depth, child
@@ -77,7 +86,24 @@ def deepest_loop(function: Callable[..., Any]) -> SourceLoop | None:
 
     tree = _definition(function)
     loops = list(nested(tree, 0)) if tree else []
-    return _described(max(loops, key=lambda entry: entry[:2])[2]) if loops else None
+    if not loops:
+        return None
+    _, depth, deepest = max(loops, key=lambda entry: entry[:2])
+    return replace(_described(deepest, function.__code__.co_filename), depth=depth + 1)
+
+
+def names_within(function: Callable[..., Any], line: int) -> set[str]:
+    """Names in the loop of a function that begins at a line."""
+    definition = _definition(function)
+    loops = [node for node in ast.walk(definition) if _is_loop(node)] if definition else []
+    inside = [n for loop in loops if loop.lineno == line for n in ast.walk(loop)]  # type: ignore[attr-defined]
+    return {node.id for node in inside if isinstance(node, ast.Name)}
+
+
+def first_axis_inside(function: Callable[..., Any], types: Iterable[Any]) -> set[str]:
+    """Parameters that are arrays in Fortran's order, whose neighbours differ in the first index."""
+    names = function.__code__.co_varnames
+    return {name for name, given in zip(names, types) if getattr(given, "layout", "") == "F"}
 
 
 def started_at_a_literal(function: Callable[..., Any]) -> tuple[tuple[str, int], ...]:
@@ -118,27 +144,78 @@ def _indices(loop: Any) -> set[str]:
     return tested & moved
 
 
+def updated_in_place(function: Callable[..., Any]) -> tuple[Access, ...]:
+    """Elements that an innermost loop adds to, always the same: a sum that is kept in memory."""
+    definition = _definition(function)
+    near = _near(definition.body) if definition else set()
+    found = []
+    for loop in _nodes(definition.body) if definition else ():
+        if _is_loop(loop) and not any(map(_is_loop, _nodes(loop.body))):
+            moving = _indices(loop)
+            _follow(_nodes(loop.body), moving)
+            found += [
+                Access(ast.unparse(target), "", node.lineno)
+                for node, target in _updates(loop.body)
+                if not _moves(target.slice, moving) and ast.unparse(target.value) not in near
+            ]
+    return tuple(found)
+
+
+def _updates(body: list[ast.stmt]) -> Iterator[tuple[Any, ast.Subscript]]:
+    """Statements `a[i] += v` and `a[i] = ... a[i] ...`, and the element."""
+    for node in _nodes(body):
+        target: Any = node.target if isinstance(node, ast.AugAssign) else None
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in map(ast.unparse, ast.walk(node.value)):
+            target = node.targets[0]
+        if isinstance(target, ast.Subscript):
+            yield node, target
+
+
 def thread_accesses(function: Callable[..., Any]) -> tuple[Access, ...]:
     """Elements of which the number of the thread, along x, is not the last index: neighbours read far apart."""
     definition = _definition(function)
     return tuple(_far(definition.body, set())) if definition else ()
 
 
-def _far(body: list[ast.stmt], fast: set[str]) -> Iterator[Access]:
-    """Elements with an index of `fast`, or one that follows from it, in an axis that is not the last."""
+def _nodes(body: list[ast.stmt]) -> list[Any]:
+    """What has a place in the source, in its order."""
     nodes: list[Any] = [n for s in body for n in ast.walk(s) if hasattr(n, "lineno")]
-    nodes.sort(key=lambda n: (n.lineno, n.col_offset))
+    return sorted(nodes, key=lambda n: (n.lineno, n.col_offset))
+
+
+def _is_loop(node: ast.AST) -> bool:
+    return isinstance(node, (ast.For, ast.While))
+
+
+def _follow(nodes: list[Any], fast: set[str]) -> None:
+    """Add the names that follow from those of `fast`: by assignments, and as indices of loops that begin at one."""
     for node in nodes:
         if isinstance(node, ast.Assign):
             for target in node.targets:
                 fast |= _follows(target, node.value, fast)
+        elif isinstance(node, ast.For) and isinstance(node.iter, ast.Call) and len(node.iter.args) > 1:
+            fast |= _follows(node.target, node.iter.args[0], fast)
+
+
+def _near(body: list[ast.stmt]) -> set[str]:
+    """Names of arrays in a GPU's shared or local memory."""
+    calls = [n for n in _nodes(body) if isinstance(n, ast.Assign) and isinstance(n.value, ast.Call)]
+    made = [n for n in calls if ast.unparse(n.value).partition("(")[0].endswith(("shared.array", "local.array"))]
+    return {name for n in made for target in n.targets for name in _names(target)}
+
+
+def _far(body: list[ast.stmt], fast: set[str]) -> Iterator[Access]:
+    """Elements with an index of `fast`, or one that follows from it, in an axis that is not the last."""
+    nodes, near = _nodes(body), _near(body)
+    _follow(nodes, fast)
     seen = set()
     for node in nodes:
         if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Tuple):
             parts = node.slice.elts
             moving = [_moves(part, fast) for part in parts]
             text = ast.unparse(node)
-            if any(moving[:-1]) and not moving[-1] and text not in seen:
+            is_near = ast.unparse(node.value) in near
+            if any(moving[:-1]) and not moving[-1] and text not in seen and not is_near:
                 seen.add(text)
                 yield Access(text, ast.unparse(parts[moving.index(True)]), node.lineno)
 

@@ -9,9 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from numconv.lab.source import shortened
 from numconv.lab.user_kernel import UserKernel
-from numconv.terminal import WIDTH, as_json, digits, table
+from numconv.terminal import WIDTH, as_json, digits, percent, table
 from numconv.tracing.records import problem_fields
+
+MOST = 4  # variants that are named where they were dropped for one reason
 
 
 @dataclass
@@ -47,7 +52,7 @@ class Variant:
 
     @property
     def name(self) -> str:
-        return " ".join(f"{name}={value}" for name, value in self.numbers.items())
+        return " ".join(f"{name}={_text(value)}" for name, value in self.numbers.items())
 
 
 @dataclass
@@ -89,7 +94,7 @@ class Sweep:
         found = {"layer": self.layer, "problem": problem_fields(self.problem), "threads": self.threads}
         return found | {
             "variants": [_as_dict(variant) for variant in self.variants],
-            "dropped": [{"numbers": v.numbers, "reason": v.dropped} for v in self.dropped],
+            "dropped": [{"numbers": _plain(v.numbers), "reason": v.dropped} for v in self.dropped],
         }
 
     def json(self, path: str | os.PathLike[str]) -> None:
@@ -103,12 +108,15 @@ class Sweep:
             names = list(self.variants[0].numbers)
             rows = [(*names, "ms", "GF/s", "of peak", *_seen(None))]
             for v in self.variants:
-                figures = (digits(v.seconds * 1e3), digits(v.gflops), f"{v.attained:.0%}")
-                rows.append((*map(str, v.numbers.values()), *figures, *_seen(v.inspection)))
+                figures = (digits(v.seconds * 1e3), digits(v.gflops), percent(v.attained))
+                rows.append((*map(_text, v.numbers.values()), *figures, *_seen(v.inspection)))
             lines.append(table(rows, left=0))
             advice = self.variants[0].inspection.advice
             lines += [f"the fastest: {sentence}" for sentence in advice]
-        lines += [f"dropped {v.name}: {v.dropped}" for v in self.dropped]
+        alike: dict[str, list[str]] = {}
+        for v in self.dropped:
+            alike.setdefault(v.dropped, []).append(v.name)
+        lines += [f"dropped {_some(names)}: {reason}" for reason, names in alike.items()]
         return "\n".join(part for line in lines for part in _cut(line))
 
     __repr__ = __str__
@@ -119,10 +127,29 @@ def _cut(text: str) -> list[str]:
     return [text] if "\n" in text else textwrap.wrap(text, WIDTH, subsequent_indent="    ")
 
 
+def _text(value: Any) -> str:
+    """A number, or what a function or type is called."""
+    return shortened(str(getattr(value, "__name__", value)), 30)
+
+
+def _some(names: list[str]) -> str:
+    """Who was dropped for one reason: the first few, and how many more."""
+    more = f" and {len(names) - MOST} more" if len(names) > MOST else ""
+    return f"{'; '.join(names[:MOST])}{more}"
+
+
+def _plain(numbers: dict[str, Any]) -> dict[str, Any]:
+    """Numbers as JSON takes them; what it has not, by name."""
+    values = {name: value.item() if isinstance(value, np.generic) else value for name, value in numbers.items()}
+    return {
+        name: value if value is None or isinstance(value, (bool, int, float, str)) else _text(value)
+        for name, value in values.items()
+    }
+
+
 def _as_dict(variant: Variant) -> dict[str, Any]:
-    names = ("numbers", "seconds", "gflops", "attained", "first", "error")
-    found = {name: getattr(variant, name) for name in names}
-    return found | {"inspection": variant.inspection.to_dict()}
+    found = {name: getattr(variant, name) for name in ("seconds", "gflops", "attained", "first", "error")}
+    return {"numbers": _plain(variant.numbers), **found, "inspection": variant.inspection.to_dict()}
 
 
 def _seen(inspection: Any) -> tuple[str, ...]:

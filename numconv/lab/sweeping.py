@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterator, Sequence
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -12,12 +14,14 @@ from numconv.lab.cases import conv_cases, pool_cases
 from numconv.lab.inspection import inspect
 from numconv.lab.layers import Layer, layers
 from numconv.lab.operands import Operands
+from numconv.lab.source import shortened
 from numconv.lab.sweep_result import Sweep, Variant
-from numconv.lab.timing import Contender, Timing
+from numconv.lab.timing import Contender, Timing, timed_for
 from numconv.lab.timing import race as timed
 from numconv.lab.user_kernel import UserKernel
+from numconv.ops.custom import python
 from numconv.options import get_num_threads
-from numconv.problem import ConvProblem, PoolProblem
+from numconv.problem import ConvProblem, PoolProblem, accumulator_dtype
 from numconv.terminal import Progress
 
 SMALL = 6  # named cases that each variant computes besides the problem
@@ -33,9 +37,10 @@ def sweep(
 ) -> Sweep:
     """Make a kernel for every choice of numbers; check, inspect and time them all.
 
-    A variant is dropped, and the reason kept, where the factory refuses its numbers with a ValueError, where it does
-    not compile, spills registers in its hot loop, does not take the problem, or is wrong: on the problem itself, or on
-    the first of the small named cases of `numconv.lab.cases` that it takes. Those that are left are timed in turn.
+    A variant is dropped, and the reason kept, where the factory refuses its numbers with a ValueError or raises another
+    error, where it does not compile, spills registers in its hot loop, does not take the problem, or is wrong: on the
+    problem itself, or on the first of the small named cases of `numconv.lab.cases` that it takes. Those that are left
+    are timed in turn.
 
     Parameters
     ----------
@@ -66,7 +71,9 @@ def sweep(
     --------
     >>> found = sweep(make, rows=[4, 6, 8], unroll=[1, 2, 4], problem="resnet50/stage2_3x3")  # doctest: +SKIP
     """
+    rounds, seconds = timed_for(rounds, seconds, (3, 0.05))
     choices = _choices(numbers)
+    _check(factory, choices[0])
     asked = layers(problem)
     if len(asked) != 1:
         raise ValueError(f"problem must be one, got {len(asked)}: {', '.join(layer.name for layer in asked[:4])}, ...")
@@ -76,21 +83,22 @@ def sweep(
 
         toolkit.need()
     operands = Operands(layer.problem)
+    out = operands.unfilled()  # of all variants: a thousand results of their own may not fit
     found = Sweep(layer.problem, layer.name, get_num_threads())
     running: list[tuple[Variant, Contender]] = []
     with Progress("variants", len(choices)) as progress:
         for chosen in choices:
             variant = Variant(chosen)
             progress.begin(variant.name)
-            variant.dropped, contender = _prepared(factory, variant, layer, operands)
+            variant.dropped, contender = _prepared(factory, variant, layer, operands, out)
             if contender is None:
                 found.dropped.append(variant)
             else:
                 running.append((variant, contender))
-        progress.say(f"timing {len(running)} variants")
-        timings = _timed([contender for _, contender in running], operands, rounds, seconds)
+        timings = _timed([contender for _, contender in running], operands, rounds, seconds, progress)
+    least = _least(operands.problem) if running else math.nan
     for (variant, _), timing in zip(running, timings):
-        _note(variant, timing, operands)
+        _note(variant, timing, operands, least)
         (found.dropped if variant.dropped else found.variants).append(variant)
     found.variants.sort(key=lambda variant: variant.seconds)
     return found
@@ -100,21 +108,37 @@ def _choices(numbers: dict[str, Sequence[Any]]) -> list[dict[str, Any]]:
     """Every choice, or an error."""
     if not numbers:
         raise TypeError("numbers must be given, such as rows=[4, 6, 8]: there is nothing to choose from")
-    for name, values in numbers.items():
+    lists = {name: v.tolist() if isinstance(v, np.ndarray) else v for name, v in numbers.items()}
+    for name, values in lists.items():
         if isinstance(values, (str, bytes)) or not isinstance(values, Sequence) or len(values) == 0:
             raise TypeError(f"{name} must be a list of values to choose from, got {values!r}")
-    return [dict(zip(numbers, values)) for values in itertools.product(*numbers.values())]
+    return [dict(zip(lists, values)) for values in itertools.product(*lists.values())]
+
+
+def _check(factory: Callable[..., Any], numbers: dict[str, Any]) -> None:
+    """An error where the factory has other parameters."""
+    if not callable(factory):
+        raise TypeError(f"factory must be a function that returns a kernel, got {type(factory).__name__}")
+    taken = signature(factory)
+    try:
+        taken.bind(**numbers)
+    except TypeError as error:
+        raise TypeError(f"factory takes {taken}, got {', '.join(numbers)}: {error}") from None
 
 
 def _prepared(
-    factory: Callable[..., Any], variant: Variant, layer: Layer, operands: Operands
+    factory: Callable[..., Any], variant: Variant, layer: Layer, operands: Operands, out: Any
 ) -> tuple[str, Contender | None]:
     """Make, check on small problems and inspect a variant: why it is dropped, or what can be timed."""
     problem = layer.problem
     try:
         made = factory(**variant.numbers)
     except ValueError as error:
-        return f"the factory refuses: {error}", None
+        return f"the factory refuses: {_line(error)}", None
+    except Exception as error:
+        return f"the factory raises {type(error).__name__}: {_line(error)}", None
+    if not hasattr(python(made), "__code__") and not isinstance(made, UserKernel):
+        raise TypeError(f"factory must return a kernel, got {type(made).__name__} for {variant.name}")
     kernel = made if isinstance(made, UserKernel) else _kernel(made, problem, variant.name)
     variant.kernel = kernel
     reason = kernel.rejects(problem)
@@ -122,18 +146,40 @@ def _prepared(
         return f"it does not take the problem: {reason}", None
     try:
         variant.inspection = inspect(kernel, problem=problem)
-        spills = getattr(variant.inspection, "spills", None)
-        spills = variant.inspection.loop.spills if spills is None else spills
+        spills = _spills(variant.inspection)
         if spills:
             return f"{spills} {'bytes spill' if problem.device == 'cuda' else 'spills in the hot loop'}", None
         for small in itertools.islice(_small(kernel, problem), SMALL):
             asked = Operands(small)
             wrong = _error(asked.runner(kernel)(), asked)
             if not wrong <= asked.tolerance:
-                return f"wrong on {small.brief}: error {wrong:.1e}, at most {asked.tolerance:.0e} is right", None
-        return "", Contender(variant.name, operands.runner(kernel), True, operands.read)
+                return f"wrong on {small.brief}: {_wrong_by(wrong, asked)}", None
+        runner = operands.runner(kernel, out)
     except Exception as error:
-        return f"{type(error).__name__}: {' '.join(str(error).split())}", None
+        return f"{type(error).__name__}: {_line(error)}", None
+
+    def check() -> Any:
+        return operands.runner(kernel)()  # into an array of its own
+
+    return "", Contender(variant.name, runner, True, operands.read, check)
+
+
+def _spills(inspection: Any) -> int:
+    """Of a hot loop that calls nothing: around a call numbers are kept on the stack however few they are."""
+    if hasattr(inspection, "spills"):  # of a GPU
+        return inspection.spills
+    return 0 if inspection.loop.calls else inspection.loop.spills
+
+
+def _line(error: Exception) -> str:
+    """What it says, in one line."""
+    return shortened(str(error), 300)
+
+
+def _wrong_by(error: float, operands: Operands) -> str:
+    if math.isnan(error):
+        return "elements were not written, or are NaN"
+    return f"error {error:.1e}, at most {operands.tolerance:.0e} is right"
 
 
 def _kernel(function: Any, problem: Any, name: str) -> UserKernel:
@@ -183,33 +229,41 @@ def _error(result: Any, operands: Operands) -> float:
     return float(np.max(np.abs(operands.read(result) - operands.expected), initial=0)) / operands.scale
 
 
-def _timed(ways: list[Contender], operands: Operands, rounds: int, seconds: float) -> list[Timing]:
+def _timed(
+    ways: list[Contender], operands: Operands, rounds: int, seconds: float, progress: Progress
+) -> list[Timing]:  # fmt: skip
     options: dict[str, Any] = {"tolerance": operands.tolerance, "rounds": rounds, "budget": seconds}
     if operands.problem.device == "cuda":
         from numconv.lab.device_race import device_race
 
+        progress.say(f"timing {len(ways)} variants")
         return device_race(ways, operands.expected, operands.scale, **options)
-    return timed(ways, operands.expected, operands.scale, **options)
+    steps = (f"checked {i} of {len(ways)} variants" for i in range(1, len(ways) + 1))
+    turns = (f"timed {len(ways)} variants, round {i} of {rounds}" for i in range(1, rounds + 1))
+    said = itertools.chain(steps, turns)
+    return timed(ways, operands.expected, operands.scale, **options, progress=lambda: progress.say(next(said)))
 
 
-def _note(variant: Variant, timing: Timing, operands: Operands) -> None:
+def _least(problem: Any) -> float:
+    """Seconds at the FMA peak of as many threads; on a GPU of the least traffic."""
+    if problem.device == "cuda":
+        from numconv.lab.device_race import copy_bandwidth
+
+        return problem.bytes / copy_bandwidth()
+    from numconv.lab.roofline import ceilings
+
+    return problem.flops / ceilings(get_num_threads()).fma[accumulator_dtype(problem.dtype).name] / 1e9
+
+
+def _note(variant: Variant, timing: Timing, operands: Operands, least: float) -> None:
     """What a timing says of a variant."""
-    problem = operands.problem
     variant.first, variant.error = timing.first, timing.error
     if timing.failure:
         variant.dropped = timing.failure
     elif not timing.error <= operands.tolerance:
-        variant.dropped = f"wrong: error {timing.error:.1e}, at most {operands.tolerance:.0e} is right"
+        variant.dropped = f"wrong: {_wrong_by(timing.error, operands)}"
     if variant.dropped:
         return
     variant.seconds = timing.seconds
-    variant.gflops = problem.flops / timing.seconds / 1e9
-    if problem.device == "cuda":
-        from numconv.lab.device_race import copy_bandwidth
-
-        variant.attained = problem.bytes / timing.seconds / copy_bandwidth()
-    else:
-        from numconv.lab.roofline import ceilings
-
-        wide = "float64" if problem.dtype == np.float64 else "float32"
-        variant.attained = variant.gflops / ceilings(get_num_threads()).fma[wide]
+    variant.gflops = operands.problem.flops / timing.seconds / 1e9
+    variant.attained = least / timing.seconds

@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from numconv.problem import integer
+
 # Threads of one contender go on spinning for a while after its last call and would slow the next one.
 PAUSE_SECONDS = 0.02
 
@@ -56,6 +58,21 @@ class Timing:
     error: float
     seconds: float = math.nan
     failure: str = ""
+
+
+def timed_for(rounds: int | None, seconds: float | None, usual: tuple[int, float]) -> tuple[int, float]:
+    """How many rounds, and the seconds of one in each: what is asked, or what is usual.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are no numbers, or too small.
+    """
+    rounds = usual[0] if rounds is None else integer("rounds", rounds, 1)
+    seconds = usual[1] if seconds is None else seconds
+    if not seconds > 0:
+        raise ValueError(f"seconds must be above 0, got {seconds!r}")
+    return rounds, seconds
 
 
 def race(
@@ -117,8 +134,7 @@ def checked(contender: Contender, expected: np.ndarray, scale: float, tolerance:
         first = time.perf_counter() - start
         error = float(np.max(np.abs(contender.read(result) - expected), initial=0)) / scale
     except Exception as raised:
-        notes = getattr(raised, "__notes__", ())
-        failure = "; ".join([f"{type(raised).__name__}: {raised}", *notes])
+        failure = f"{type(raised).__name__}: {raised}"
         return Timing(contender.name, contender.ours, math.nan, math.nan, failure=failure)
     return Timing(contender.name, contender.ours, first, error, math.inf if error <= tolerance else math.nan)
 

@@ -53,9 +53,14 @@ def from_environment() -> None:
 
     def close() -> None:
         opened.__exit__()
-        if wanted == "1":
+        if not wanted.endswith(".json"):
             print(opened, file=sys.stderr)
-        else:
+            return
+        try:
             opened.chrome(wanted.replace("%p", str(os.getpid())))
+        except OSError as error:
+            print(f"numconv: the trace that NUMCONV_TRACE asks for is not written: {error}", file=sys.stderr)
 
     atexit.register(close)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=opened.spans.clear)  # those are the parent's

@@ -32,7 +32,7 @@ _lock = threading.RLock()  # held while traces open and close
 forks.locks.append(_lock)
 _open: tuple[Any, ...] = ()  # traces
 _restore = contextlib.ExitStack()  # puts back what was replaced
-_reasons: dict[Any, list[Candidate]] = {}
+_weighed_before: dict[Any, list[tuple[Any, float, str | None]]] = {}
 
 
 class _Thread(threading.local):
@@ -54,6 +54,8 @@ def open_trace(trace: Any) -> None:
     """Let a trace have what is seen from now on."""
     global _open  # noqa: PLW0603
     with _lock:
+        if any(other is trace for other in _open):
+            raise RuntimeError("this trace is open already: open another by numconv.trace()")
         if not _open:
             try:
                 _install()
@@ -70,7 +72,7 @@ def close_trace(trace: Any) -> None:
         _open = tuple(other for other in _open if other is not trace)
         if not _open:
             _restore.close()
-            _reasons.clear()
+            _weighed_before.clear()
 
 
 def _tell(span: Span) -> None:
@@ -144,12 +146,16 @@ def _measured(
 
 
 def _weighed(problem: Any, packed: bool, weight: Any) -> list[Candidate]:
-    """Who could have run; looked up once for each problem."""
+    """Who could have run; looked up once for each problem, but for what a weight's values say."""
     key = problem, packed, options.version
-    if key not in _reasons:
-        rows = candidates(problem, packed=packed, weight=weight)
-        _reasons[key] = [Candidate(a.name, cost if reason is None else None, reason) for a, cost, reason in rows]
-    return _reasons[key]
+    if key not in _weighed_before:
+        _weighed_before[key] = candidates(problem, packed=packed)
+    found = []
+    for a, cost, reason in _weighed_before[key]:
+        asked = reason is None and weight is not None and a.reads_weight
+        said = a.rejects_weight(problem, weight) if asked else reason
+        found.append(Candidate(a.name, cost if said is None else None, said))
+    return found
 
 
 def _run(original: Callable[..., Any]) -> Callable[..., Any]:

@@ -27,29 +27,33 @@ class Trace:
     spans : list of Span
         The calls, and what is in and around them.
     seconds : float
-        While it was open.
+        While it was open, each time if it was so several times.
     """
 
     spans: list[Span] = field(default_factory=list)
     start: float = 0.0
+    opened: float = 0.0  # the last time
     seconds: float = 0.0
     threads: dict[int, str] = field(default_factory=dict)
 
     def __enter__(self) -> Trace:
         from numconv.tracing import hooks
 
-        self.start = time.perf_counter()
+        now = time.perf_counter()
         hooks.open_trace(self)
+        self.opened, self.start = now, self.start or now
         return self
 
     def __exit__(self, *error: object) -> None:
         from numconv.tracing import hooks
 
         hooks.close_trace(self)
-        self.seconds = time.perf_counter() - self.start
+        self.seconds += time.perf_counter() - self.opened
 
     def add(self, span: Span) -> None:
-        """Take what was seen."""
+        """Take what was seen, unless it began in another thread before this trace was open."""
+        if span.start < self.opened:
+            return
         self.threads.setdefault(span.thread, threading.current_thread().name)
         self.spans.append(span)
 

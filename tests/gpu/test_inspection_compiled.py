@@ -66,6 +66,27 @@ def in_memory(x, w, out):
 
 
 @cuda.jit
+def in_shared_memory(x, w, out):
+    tile = cuda.shared.array((32, 33), numba.float32)
+    i, j = cuda.threadIdx.x, cuda.threadIdx.y
+    tile[i, j] = x[j, i]
+    cuda.syncthreads()
+    out[j, i] = tile[i, j] * w[0]
+
+
+@cuda.jit
+def in_strides(x, w, out):
+    for j in range(cuda.grid(1), x.shape[1], cuda.gridsize(1)):
+        out[0, j] = x[0, j] * w[0] + w[1]
+
+
+@cuda.jit
+def in_strides_by_row(x, w, out):
+    for i in range(cuda.grid(1), x.shape[0], cuda.gridsize(1)):
+        out[i, 0] = x[i, 0] * w[0] + w[1]
+
+
+@cuda.jit
 def on_the_stack(x, w, out):
     j = cuda.grid(1)
     sums = cuda.local.array(16, numba.float32)
@@ -107,9 +128,11 @@ def says(result, text):
 
 @pytest.mark.parametrize("text, kernel, other", [
     ("uncoalesced: neighbouring threads differ in i", lambda: by_row, lambda: by_column),
+    ("uncoalesced", lambda: by_row, lambda: in_shared_memory),
+    ("uncoalesced", lambda: in_strides_by_row, lambda: in_strides),
     ("float64 arithmetic on float32", lambda: in_double, lambda: by_column),
     ("divisions of 64-bit integers", lambda: divided, lambda: by_column),
-    ("stores to global memory in each turn", lambda: in_memory, lambda: by_column),
+    ("stores out[0, j] (line", lambda: in_memory, lambda: in_strides),
     ("bytes of stack", lambda: on_the_stack, lambda: by_column),
     ("bytes spill", lambda: with_sums(100, 1024), lambda: with_sums(8, 1024)),
     ("registers a thread", lambda: with_sums(120, 128), lambda: with_sums(8, 128)),
@@ -117,6 +140,19 @@ def says(result, text):
 def test_each_advice_is_earned(text, kernel, other):
     assert says(seen(kernel()), text)
     assert not says(seen(other()), text)
+
+
+def test_as_many_registers_as_the_launch_has():
+    kernel = cuda.jit(max_registers=32)(with_sums(64, None).py_func)
+    assert seen(kernel).registers <= 32 and says(seen(kernel), "bytes spill")
+
+
+def test_the_first_axis_is_the_inner_one_in_fortrans_order():
+    columns = numba.float32[::1, :]
+    try:
+        assert not says(inspect(by_row, columns, LINE, columns), "uncoalesced")
+    except MissingExtra as error:
+        pytest.skip(str(error))
 
 
 def test_kernels_of_the_laboratory_are_looked_at_without_a_gpu(registry):

@@ -53,6 +53,26 @@ def added(x, w, out):
             out[i, j] += w[i] * x[i, j]
 
 
+def affine(x, w, out):
+    for i in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            out[i, j] = x[i, j] * w[j] + w[i]
+
+
+def tenths(x, w, out):
+    width = 1e-5 * w[0]
+    for i in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            out[i, j] = 0.1 * x[i, j]
+    out[0, 0] += width
+
+
+def by_columns(x, w, out):
+    for j in range(x.shape[1]):
+        for i in range(x.shape[0]):
+            out[i, j] = w[0] * x[i, j]
+
+
 def wrapped(x, w, out):
     n = w.shape[0]
     for i in range(x.shape[0]):
@@ -71,6 +91,12 @@ def divided(x, w, out):
     for i in range(x.shape[0]):
         for j in range(x.shape[1]):
             out[i, j] = x[i, j] / w[j]
+
+
+def roots(x, w, out):
+    for i in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            out[i, j] = np.sqrt(x[i, j]) * w[j]
 
 
 def numbered(x, w, out):

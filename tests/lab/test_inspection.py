@@ -21,6 +21,7 @@ from numconv.lab.advice import Seen, advise
 from numconv.lab.inspection import inspect
 from numconv.lab.instructions import Mix, counted
 from numconv.ops.custom import parameters
+from numconv.terminal import percent
 
 x86 = pytest.mark.skipif(
     platform.machine() not in ("x86_64", "AMD64"), reason="LLVM vectorises otherwise elsewhere: run it on x86-64"
@@ -47,11 +48,14 @@ def says(result, text):
     ("the loop divides integers", "wrapped", {}, "scaled", {}),
     ("tests its indices for being negative", "shifted", {}, "scaled", {}),
     ("tests each divisor for being 0", "divided", {}, "divided", {"error_model": "numpy"}),
-    ("divides floats", "divided", {}, "scaled", {}),
+    ("divides floats", "divided", {}, "roots", {}),
     ("every FMA loads its sum", "added", FAST, "row_sums", FAST),
+    ("every FMA loads its sum", "added", FAST, "affine", FAST),
+    ("loop; a literal such as 2.0 is float64", "tenths", {}, "double_sums", FAST),
     ("sums are under way", "squares", FAST, "row_sums", FAST),
     ("between integers and floats", "numbered", {}, "scaled", {}),
     ("the loop calls", "calling", {}, "scaled", {}),
+    ("square roots", "roots", {}, "divided", {}),
     ("bounds are checked", "scaled", {"boundscheck": True}, "scaled", {"boundscheck": False}),
 ])  # fmt: skip
 def test_each_advice_is_earned(text, kernel, options, other, other_options):
@@ -65,6 +69,47 @@ def test_a_tile_that_is_too_large_spills():
     assert not says(fitting, "spills") and fitting.loop.spills == 0
     assert fitting.loop.fma == fitting.loop.accumulators == (28 if simd.vector_bits() == 512 else 12)
     assert says(seen(kernels.tiled(20)), "spills in the loop")
+
+
+@x86
+def test_the_first_axis_is_the_inner_one_in_fortrans_order():
+    kernel = numba.njit(kernels.by_columns)
+    columns = numba.float32[::1, :]
+    assert says(inspect(kernel, GRID, LINE, GRID), "index is not the last axis")
+    turned = inspect(kernel, columns, LINE, columns)
+    assert turned.loop.packed and not says(turned, "axis")
+
+
+@x86
+def test_arrays_of_any_strides_are_named():
+    strided = numba.float32[:, :]
+    assert says(inspect(numba.njit(kernels.scaled), strided, LINE, strided), "hand it np.ascontiguousarray(x)")
+
+
+@numba.njit(inline="never")
+def total(row, w):
+    s = np.float32(0)
+    for j in range(row.shape[0]):
+        s += row[j] * w[j]
+    return s
+
+
+def totals(x, w, out):
+    for i in range(x.shape[0]):
+        out[i, 0] = total(x[i], w)
+
+
+@x86
+def test_a_loop_in_another_function_is_not_taken_for_one_of_the_kernel():
+    result = seen(totals)
+    assert result.source is None and not says(result, "out[i, 0]") and says(result, "fastmath is off")
+
+
+@x86
+def test_the_limit_is_that_of_the_vectors_too():
+    narrow = seen(kernels.row_sums, fastmath={"contract"})
+    share = 0.5 * 32 / simd.vector_bits()
+    assert narrow.loop.vector_bits == 0 and f"  limit    {percent(share)} of a core's FMA peak" in str(narrow)
 
 
 def test_a_parallel_function_without_a_parallel_loop():

@@ -18,6 +18,7 @@ from numconv.lab import cases, peers, reference, roofline
 from numconv.lab.layers import Layer, layers
 from numconv.lab.operands import TOLERANCES, Operands
 from numconv.lab.shapes import FAMILIES, GRADIENTS, POOLINGS, RESNET50
+from numconv.ops.custom import parameters
 from numconv.problem import FIRST, LAST, ConvProblem, PoolProblem
 
 SMALL = ConvProblem.make("conv2d", (1, 3, 6, 7), (4, 3, 3, 3), padding=1)
@@ -76,6 +77,60 @@ def test_the_right_are_timed_and_the_others_named():
     assert all(text in shown for text in ("of my own", "off_by_one: wrong by", "rows: rejects: ", "roofline"))
     assert max(map(len, shown.splitlines())) <= 100 and "\x1b" not in shown
     assert "\x1b[31moff_by_one" in race.text(colour=True)
+
+
+def test_a_kernel_is_raced_itself_though_another_took_its_name():
+    first = nc.register("conv2d", right, name="mine")
+    other = nc.register("conv2d", idle, name="mine")
+    assert not raced(first).wrong and raced(other).wrong
+    with pytest.raises(ValueError, match="kernels must have different names, got two that are called 'mine'"):
+        raced([first, other])
+
+
+def test_elements_that_were_not_written_are_said_to_be():
+    assert "idle: wrong: elements of the result were not written, or are NaN" in str(
+        raced(nc.register("conv2d", lambda x, w, out, *options: out.fill(np.nan), name="idle"))
+    )
+
+
+def test_tables_fit_with_long_names():
+    kernel = nc.register("conv2d", right, name="a_very_long_name_" * 8)
+    for problem in (SMALL, [Layer("of_a_long_layer" * 8, SMALL)] * 2):
+        assert max(map(len, str(raced(kernel, problem)).splitlines())) <= 100
+
+
+@pytest.mark.parametrize("problem", [
+    PoolProblem.make("max_pool2d", (0, 2, 6, 6), kernel_size=2), ConvProblem.make("conv2d", (0, 3, 6, 7), (4, 3, 3, 3)),
+])  # fmt: skip
+def test_nothing_to_compute_can_be_raced(problem, tmp_path):
+    race = raced((), problem)
+    assert not race.wrong and "roofline" in str(race)
+    assert "roofline" in str(raced((), [problem, problem]))
+    race.chart(tmp_path / "race.png")
+
+
+@pytest.mark.parametrize(
+    ("operation", "family"),
+    [("conv2d", "resnet50"), ("conv2d_weight", "resnet50"), ("conv1d", "1d"), ("max_pool2d", "pooling")],
+)
+def test_layers_are_those_of_the_kernels_operation(operation, family, registry):
+    names = parameters(operation)
+    made = {}
+    exec(f"def probe({', '.join(names)}):\n    pass", made)
+    kernel = lab.kernel(operation, when=lambda problem: False)(made["probe"])
+    race = lab.race(kernel, quick=True, compare=False, rounds=1, seconds=1e-4)
+    assert {heat.problem.operation for heat in race.heats} == {operation}
+    assert {heat.name.partition("/")[0] for heat in race.heats} == {family}
+
+
+@pytest.mark.parametrize(("options", "error", "words"), [
+    ({"rounds": 0}, ValueError, "rounds must be at least 1, got 0"),
+    ({"rounds": 1.5}, TypeError, "rounds must be an integer"),
+    ({"seconds": 0}, ValueError, "seconds must be above 0, got 0"),
+])  # fmt: skip
+def test_wrong_options(options, error, words):
+    with pytest.raises(error, match=words):
+        raced((), **options)
 
 
 def test_a_kernel_that_raises_as_it_packs_is_no_rejection():
@@ -281,8 +336,8 @@ def test_layers_of_other_operations_are_left_out():
 @pytest.mark.parametrize(
     ("kernels", "problem", "error", "words"),
     [
-        ("nobody", SMALL, ValueError, "'nobody' for conv2d on cpu"),
-        (3, SMALL, TypeError, "not iterable"),
+        ("nobody", SMALL, ValueError, "'nobody' for conv2d on cpu; there are .*im2col"),
+        (3, SMALL, TypeError, "got 3"),
         ([3], SMALL, TypeError, "got 3"),
         ((), "no_such_layer", ValueError, "no_such_layer"),
         ((), 7, TypeError, "problem must be"),

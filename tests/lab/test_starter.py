@@ -116,6 +116,26 @@ def test_files_without_kernels_and_with_errors(tmp_path, capsys, registry):
     assert caught.value.code == 2
 
 
+def test_a_kernel_that_does_not_compile_is_named(tmp_path, capsys, registry):
+    file = tmp_path / "file.py"
+    header = (
+        "from numconv import lab\n\n\n@lab.kernel('conv1d')\ndef {}(x, w, out, stride, padding, dilation, groups):\n"
+    )
+    file.write_text(header.format("bad") + "    undefined(x)\n" + header.format("good") + "    out[0, 0, 0] = 1\n")
+    assert main(["lab", "inspect", str(file)]) == 1
+    captured = capsys.readouterr()
+    assert "bad does not compile: " in captured.err and "undefined" in captured.err and "good: @njit" in captured.out
+
+
+def test_folders_are_looked_for_before_a_race(tmp_path, capsys):
+    for option in ("--json", "--chart"):
+        for command in (["bench", "tiny"], ["lab", "race", str(tmp_path / "mine.py")]):
+            with pytest.raises(SystemExit) as caught:
+                main([*command, option, str(tmp_path / "missing" / "file")])
+            assert caught.value.code == 2
+            assert "in a folder that is there" in capsys.readouterr().err
+
+
 def test_help_loads_no_numba():
     code = "import sys; from numconv.cli import main\ntry: main(['lab', 'check', '--help'])\nexcept SystemExit: pass\n"
     paths = os.pathsep.join([str(Path(nc.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])

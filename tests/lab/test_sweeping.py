@@ -120,12 +120,49 @@ def test_tables_fit_and_figures_are_json(tmp_path):
     assert read["dropped"][0]["numbers"] == {"shift": 1} and read["problem"]["operation"] == "conv1d"
 
 
+def test_any_error_of_the_factory_drops_a_variant():
+    def make(n):
+        return textbook(shift=0 if 1 // n else 1)
+
+    found = lab.sweep(make, n=[0, 1], problem=PROBLEM, **QUICK)
+    assert [v.numbers for v in found.variants] == [{"n": 1}]
+    assert found.dropped[0].dropped.startswith("the factory raises ZeroDivisionError: ")
+
+
+def test_variants_that_were_dropped_for_one_reason_are_one_line():
+    found = lab.sweep(textbook, shift=[0], fail=[True] * 6, problem=PROBLEM, **QUICK)
+    said = " ".join(str(found).split())
+    assert said.count("dropped") == 1 and "fail=True and 2 more: the factory refuses: no such kernel" in said
+
+
+def test_numbers_may_be_anything(tmp_path):
+    found = lab.sweep(
+        lambda shift, dtype: textbook(shift),
+        shift=np.arange(1),
+        dtype=[np.int64(1), np.float32, None],
+        problem=PROBLEM,
+        **QUICK,
+    )
+    found.json(tmp_path / "sweep.json")
+    read = json.loads((tmp_path / "sweep.json").read_text("utf-8"))
+    assert sorted(str(v["numbers"]["dtype"]) for v in read["variants"]) == ["1", "None", "float32"]
+    assert "float32" in str(found) and "<class" not in str(found)
+
+
 @pytest.mark.parametrize("options, error, message", [
     ({"problem": PROBLEM}, TypeError, "numbers must be given"),
     ({"problem": PROBLEM, "shift": []}, TypeError, r"shift must be a list .* got \[\]"),
     ({"problem": PROBLEM, "shift": 3}, TypeError, "shift must be a list .* got 3"),
     ({"problem": "resnet50", "shift": [0]}, ValueError, "problem must be one, got 23"),
+    ({"problem": PROBLEM, "rows": [0]}, TypeError, r"factory takes \(shift=0, fail=False\), got rows: "),
+    ({"problem": PROBLEM, "shift": [0], "rounds": 0}, ValueError, "rounds must be at least 1"),
 ])  # fmt: skip
 def test_wrong_arguments(options, error, message):
     with pytest.raises(error, match=message):
         lab.sweep(textbook, **options)
+
+
+@pytest.mark.parametrize("made", [None, 3, np.sin])
+def test_a_factory_must_make_kernels(made):
+    with pytest.raises(TypeError, match="factory must return a kernel, got"):
+        lab.sweep(lambda n: made, n=[0], problem=PROBLEM, **QUICK)

@@ -68,6 +68,32 @@ def test_the_reasons_are_those_of_explain(capsys):
     assert f"-> {explained.algorithm:12s}" in shown
 
 
+def test_reasons_are_those_of_the_weight():
+    x = RNG.standard_normal((1, 8, 64, 64), np.float32)
+    random, row = RNG.standard_normal((8, 1, 5, 5), np.float32), RNG.standard_normal(5, np.float32)
+    separable = np.ascontiguousarray(np.broadcast_to(np.outer(row, row), random.shape))
+    with nc.trace() as trace:
+        for weight in (random, separable):
+            nc.conv2d(x, weight, groups=8, algorithm="auto")
+    reasons = [{c.name: c.reason for c in call.candidates}["separable"] for call in trace.calls]
+    assert reasons[0] and reasons[1] is None
+    assert all(c.reason is None for call in trace.calls for c in call.candidates if c.name == call.algorithm)
+
+
+def test_a_trace_can_be_opened_again_but_not_twice(tmp_path):
+    trace = nc.trace()
+    with trace:
+        nc.conv2d(X, W)
+        with pytest.raises(RuntimeError, match="open already"), trace:
+            pass
+    with trace:
+        nc.conv2d(X, W)
+    trace.chrome(tmp_path / "chrome.json")
+    events = json.loads((tmp_path / "chrome.json").read_text())["traceEvents"]
+    assert len(trace) == 2 and all(event["ts"] >= 0 for event in events if event["ph"] == "X")
+    assert trace.seconds >= sum(call.seconds for call in trace.calls)
+
+
 def test_what_is_seen():
     grad = nc.conv2d(X, W)
     plan = nc.plan("conv_transpose2d", X.shape, W, stride=2)
