@@ -116,6 +116,17 @@ def test_threads_that_wait_in_a_function(registry):
     assert report.ok, report
 
 
+def test_an_error_in_a_thread_that_waits_is_shown_with_its_line(registry):
+    @lab.kernel("global_avg_pool", device="cuda", grid=1)
+    @cuda.jit
+    def mine(x, out):
+        cuda.syncthreads()
+        raise ValueError("not yet")
+
+    (failure,) = lab.check(mine, random=0).failures
+    assert failure.kind == "raises" and failure.message.endswith("not yet") and failure.place[0] == __file__
+
+
 def test_atomic_operations_are_no_race(registry):
     @lab.kernel("global_avg_pool", device="cuda", when=lambda p: p.flops < 100, grid=1, block=4)
     def mine(x, out):
