@@ -17,9 +17,9 @@ from numba.extending import intrinsic
 import numconv as nc
 from numconv import lab
 from numconv.kernels.cpu.tables import TABLES
-from numconv.lab import checking, questions
+from numconv.lab import checking, examining, questions
 from numconv.lab.cases import ConvCase
-from numconv.lab.judging import Failure, bound_of
+from numconv.lab.judging import Failure, bound_of, judged
 from numconv.lab.plain_python import recorded
 from numconv.lab.recording import Turns, watched
 from numconv.lab.shrinking import smaller
@@ -279,6 +279,27 @@ def test_a_result_that_is_returned(registry):
     assert "What a kernel returns is not looked at: it is to fill out" in text
 
 
+@pytest.mark.parametrize("operation, axis, number", [("conv1d", 1, 64), ("conv3d", 1, 64), ("conv1d", 2, 128)])
+def test_wrong_for_large_numbers_only(operation, axis, number, registry):
+    def mine(x, w, out, stride, padding, dilation, groups):
+        whole = np.zeros(out.shape, out.dtype)
+        for k in np.ndindex(w.shape[2:]):
+            for o in np.ndindex(out.shape[2:]):
+                part = x[:, :, *(i * s + j * d for i, s, j, d in zip(o, stride, k, dilation))]
+                whole[:, :, *o] += part @ w[:, :, *k].T
+        most = tuple(slice(number if a == axis else None) for a in range(out.ndim))
+        out[most] = whole[most]
+
+    kernel = examining.Examined(
+        operation, mine, "mine", grid=None, block=None, default=False, when=lambda problem: problem.groups == 1
+    )
+    nc.register(operation, kernel)
+    kernel.run_once = lambda problem, handed: mine(*handed.arrays.values(), *handed.numbers)
+    asked = [q for q in questions.questions(operation, ("float32",), False, 9, 0) if q.case.groups == 1]
+    wrong = [q for q in asked if q.work < examining.WORK["python"] and judged(kernel, q)]
+    assert wrong and {q.case.name for q in wrong} == {"large"}
+
+
 def test_wrong_for_stride_2_only(registry):
     @lab.kernel("conv1d")
     def mine(x, w, out, stride, padding, dilation, groups):
@@ -499,6 +520,12 @@ def test_our_own_algorithms_answer_every_question(operation):
             if not (np.isclose(got, expected, rtol=0, atol=bound)).all():
                 wrong.append(str(q))
     assert not wrong
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int32"])
+def test_a_maximum_is_asked_low_numbers(dtype):
+    asked = list(questions.questions("max_pool1d", (dtype,), False, 0, 0))
+    assert min(questions.pose(q).expected[0].min(initial=0, where=q.case.padding == ((0, 0),)) for q in asked) < -1000
 
 
 def test_smaller_questions_are_smaller():
