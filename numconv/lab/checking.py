@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import threading
 import time
 import traceback
 from collections.abc import Iterator
@@ -21,19 +22,20 @@ import numpy as np
 
 from numconv.lab.examining import examine
 from numconv.lab.judging import Failure
+from numconv.lab.plain_python import names_in
 from numconv.lab.user_kernel import UserKernel
 from numconv.problem import integer
 
 INSIDE = "NUMCONV_LAB_CHECK"  # set in the process of a check
 QUIET = 2.0  # seconds before there is a line of progress on a terminal
 MODES = {
+    "asked": "when `when` and `prepare` were called",
     "python": "as plain Python on recording arrays",
     "serial": "compiled, serial, between guard pages",
     "parallel": "compiled, parallel, between guard pages",
     "simulated": "in the GPU's simulator on recording arrays",
-    "compiled": "when it was compiled",
-    "": "",
 }
+_pickling = threading.Lock()  # what is pickled by value is the process's
 WIDTH = 100  # columns
 SHOWN = 8  # rows and columns of a result
 
@@ -113,8 +115,9 @@ def _said(f: Failure) -> Iterator[str]:
         yield f"    {os.path.basename(file)}, line {number}{f':  {source}' if source else ''}"[:WIDTH]
     if f.question is not None:
         yield _wrapped(f"on {f.question}")
-    if f.mode:
-        yield f"  found {MODES[f.mode]}; a problem is made as small as still shows it"
+    if f.mode in MODES:
+        small = "" if f.mode == "asked" else "; a problem is made as small as still shows it"
+        yield f"  found {MODES[f.mode]}{small}"
     if f.expected is not None and f.got is not None and f.bad is not None:
         yield from _shown(f.expected, f.got, f.bad)
 
@@ -178,7 +181,7 @@ def check(
     Raises
     ------
     TypeError
-        If `kernel` is none. A wrong kernel raises nothing.
+        If `kernel` is none, or uses what cannot be pickled. A wrong kernel raises nothing.
     RuntimeError
         If the process of a check imports a file that begins one: put it below ``if __name__ == "__main__"``.
     OSError
@@ -197,18 +200,28 @@ def check(
     spec = _spec(kernel) | {"options": options}
     start = time.monotonic()
     terminal = sys.stderr.isatty() if progress is None else progress
-    with tempfile.TemporaryDirectory() as folder, _process(spec, folder, kernel.device) as said:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        open(os.path.join(folder, "errors"), "w+b") as errors,
+        _process(spec, folder, kernel, errors) as said,
+    ):
         found = _read(said, start, terminal)
+        errors.seek(0)
+        words = errors.read()[-2000:].decode(errors="replace")
     if isinstance(found, str):
-        raise RuntimeError(f"the process of the check failed:\n{found}")
+        raise RuntimeError(f"the process of the check failed:\n{found}{words}")
     return Report(kernel, found, time.monotonic() - start)
 
 
 def _spec(kernel: UserKernel) -> dict[str, Any]:
     """What another process needs to make the kernel again."""
-    flags = None if kernel.function is kernel.python else dict(getattr(kernel.function, "targetoptions", {}))
+    flags: dict[str, Any] | None = None
+    signatures: list[Any] = []
+    if kernel.function is not kernel.python and kernel.device == "cpu":
+        flags = kernel.function.targetoptions | {"locals": kernel.function.locals}
+        signatures = [] if kernel.function._can_compile else kernel.function.nopython_signatures
     return {
-        "flags": flags,
+        "flags": flags, "signatures": [signature.args for signature in signatures],
         "kernel": {
             "operation": kernel.operation, "function": kernel.python, "name": kernel.name, "device": kernel.device,
             "layout": kernel.layout, "dtypes": kernel.dtypes, "when": kernel.when, "packs": kernel.packs,
@@ -223,20 +236,25 @@ def _pickled(spec: dict[str, Any]) -> bytes:
 
     names = {getattr(value, "__module__", None) for value in spec["kernel"].values() if callable(value)}
     modules = [sys.modules[n] for n in names if n in sys.modules and n != "__main__" and not n.startswith("numconv")]
-    known = cloudpickle.list_registry_pickle_by_value()
-    modules = [module for module in modules if module.__name__ not in known]
-    for module in modules:
-        cloudpickle.register_pickle_by_value(module)
-    try:
-        return cloudpickle.dumps(spec)
-    finally:
+    with _pickling:
+        known = cloudpickle.list_registry_pickle_by_value()
+        modules = [module for module in modules if module.__name__ not in known]
         for module in modules:
-            cloudpickle.unregister_pickle_by_value(module)
+            cloudpickle.register_pickle_by_value(module)
+        try:
+            return cloudpickle.dumps(spec)
+        except Exception as error:
+            raise TypeError(
+                f"the kernel {spec['kernel']['name']!r} uses something that another process cannot be given: {error}"
+            ) from error
+        finally:
+            for module in modules:
+                cloudpickle.unregister_pickle_by_value(module)
 
 
 @contextlib.contextmanager
-def _process(spec: dict[str, Any], folder: str, device: str) -> Iterator[IO[bytes]]:
-    """What the process of a check says, pickled; it ends with the block."""
+def _process(spec: dict[str, Any], folder: str, kernel: UserKernel, errors: IO[bytes]) -> Iterator[IO[bytes]]:
+    """What the process of a check says, pickled; it ends with the block. What the kernel prints goes nowhere."""
     pickled = _pickled(spec)
     read, write = os.pipe()
     environment = os.environ | {
@@ -244,13 +262,14 @@ def _process(spec: dict[str, Any], folder: str, device: str) -> Iterator[IO[byte
         INSIDE: "1",
         "NUMBA_CACHE_DIR": folder,
         "NUMBA_THREADING_LAYER": "workqueue",  # the one whose threads a fork may start anew
-        "NUMBA_NUM_THREADS": os.environ.get("NUMBA_NUM_THREADS", "4"),
+        "NUMBA_NUM_THREADS": os.environ.get("NUMBA_NUM_THREADS", str(_threads(kernel))),
         "NUMBA_DISABLE_JIT": "0",
-        "NUMBA_ENABLE_CUDASIM": "1" if device == "cuda" else "0",
+        "NUMBA_ENABLE_CUDASIM": "1" if kernel.device == "cuda" else "0",
     }
     worker = subprocess.Popen(
         [sys.executable, "-c", f"from numconv.lab.checking import serve; serve({write})"],
-        stdin=subprocess.PIPE, pass_fds=[write], env=environment, start_new_session=True,
+        stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors, pass_fds=[write], env=environment,
+        start_new_session=True,
     )  # fmt: skip
     os.close(write)
     try:
@@ -262,6 +281,15 @@ def _process(spec: dict[str, Any], folder: str, device: str) -> Iterator[IO[byte
         with contextlib.suppress(ProcessLookupError):  # with what it forked
             os.killpg(worker.pid, signal.SIGKILL)
         worker.wait()
+
+
+def _threads(kernel: UserKernel) -> int:
+    """Four threads show a race on two cores; but a kernel that asks which one it is on may know how many there are."""
+    if "get_thread_id" not in names_in(kernel.python.__code__):
+        return 4
+    import numba
+
+    return vars(numba.config)["NUMBA_NUM_THREADS"]
 
 
 def serve(write: int) -> None:
@@ -293,7 +321,7 @@ def _read(said: IO[bytes], start: float, terminal: bool) -> Any:
                 print(f"\r{now - start:4.0f} s  {text}".ljust(79), end="", file=sys.stderr, flush=True)
                 shown = now
     except EOFError:
-        return "it ended without a word"
+        return "it ended without a word\n"
     finally:
         if shown:
             print("\r" + " " * 79 + "\r", end="", file=sys.stderr, flush=True)

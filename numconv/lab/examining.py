@@ -13,7 +13,7 @@ from numconv.algorithm import add
 from numconv.lab import plain_python, recording
 from numconv.lab.forks import Batch
 from numconv.lab.guards import Fence
-from numconv.lab.judging import Failure, raised_at
+from numconv.lab.judging import Failure, raised, raised_at
 from numconv.lab.questions import Question, pose, questions
 from numconv.lab.shrinking import smaller
 from numconv.lab.user_kernel import UserKernel
@@ -28,7 +28,9 @@ class Examined(UserKernel):
     """A kernel that watches over what its function is handed."""
 
     mode = "serial"
-    unwritten: np.ndarray | None = None
+    unwritten: dict[str, np.ndarray]  # of an output: which elements are never written
+    unset: tuple[str, tuple[str, int]] | None = None
+    returned: Any = None
     run_once: Callable[[Any, Handed], None]
 
     def call(self, problem: Any, handed: Handed) -> None:
@@ -40,7 +42,10 @@ class Examined(UserKernel):
 
         types = tuple(typeof(argument) for argument in (*handed.arrays.values(), *handed.numbers))
         for dispatcher in {id(d): d for d in (self.serial, self.compiled)}.values():
-            dispatcher.compile(types)
+            dispatcher.get_call_template(types, {})  # with defaults, as a call does
+
+    def nothing(self, problem: Any, handed: Handed) -> None:
+        """Nothing: to find out whether it would be called."""
 
     def outputs(self, handed: Handed) -> set[str]:
         return {"out"} | ({"indices"} if self.gives_indices else set())
@@ -48,15 +53,15 @@ class Examined(UserKernel):
     def as_python(self, problem: Any, handed: Handed) -> None:
         """As plain Python on recording arrays."""
         turns = recording.Turns()
-        function = plain_python.recorded(self.python, turns)
+        function = plain_python.recorded(self.python, turns, self.parallel)
         written = self.outputs(handed)
         arrays = {
             name: recording.watched(array, name, turns, readonly=name not in written)
             for name, array in handed.arrays.items()
         }
         with np.errstate(all="ignore"):
-            function(*arrays.values(), *handed.numbers)
-        self.unwritten = recording.unwritten(arrays["out"])
+            self.returned = function(*arrays.values(), *handed.numbers)
+        self.unwritten, self.unset = {name: recording.unwritten(arrays[name]) for name in written}, turns.unset
 
     def as_simulated(self, problem: Any, handed: Handed) -> None:
         """In the simulator, on recording arrays: a thread is a turn."""
@@ -64,12 +69,12 @@ class Examined(UserKernel):
 
         turns = recording.Threads(waits(self.python))
         written = self.outputs(handed)
-        arrays = [
-            recording.watched(array._ary, name, turns, readonly=name not in written)
+        arrays = {
+            name: recording.watched(array._ary, name, turns, readonly=name not in written)
             for name, array in handed.arrays.items()
-        ]
-        simulate(self.python, *self.launch_size(problem, handed), (*arrays, *handed.numbers))
-        self.unwritten = recording.unwritten(arrays[list(handed.arrays).index("out")])
+        }
+        simulate(self.python, *self.launch_size(problem, handed), (*arrays.values(), *handed.numbers))
+        self.unwritten = {name: recording.unwritten(arrays[name]) for name in written}
 
     def between_guards(self, problem: Any, handed: Handed) -> None:
         """Compiled, its arrays between forbidden pages: they end at one, then begin after one."""
@@ -82,11 +87,25 @@ class Examined(UserKernel):
             fence.check()
             for name, array in handed.arrays.items():
                 if name not in written and array.tobytes() != arrays[name].tobytes():
-                    raise recording.Broken(
-                        "changes its input", f"elements of {name}, an operand, were changed", ("", 0)
-                    )
+                    raise recording.Broken(f"changes elements of {name}, an operand", "changes its input")
         for name in written:
             handed.arrays[name][...] = arrays[name]
+
+
+def taken_or_not(kernel: Examined, q: Question) -> str | Failure | None:
+    """None where a kernel takes a question, its sentence where it does not, "" where there is no such problem."""
+    try:
+        posed = pose(q)
+        given = posed.operands
+        if kernel.device == "cuda":
+            given = tuple(nc.cuda.to_device(a) if isinstance(a, np.ndarray) else a for a in given)
+        posed._replace(operands=given).ask(q.operation, kernel.name)
+    except BaseException as error:
+        said, place = str(error).partition("rejects this problem: ")[2], raised_at(error)
+        if said or (place is None and isinstance(error, ValueError)):
+            return said
+        return raised(kernel, q, error)
+    return None
 
 
 class Examination:
@@ -102,31 +121,16 @@ class Examination:
     def questions(self) -> list[Question]:
         """Those that the kernel takes; the sentences of others are counted."""
         kernel, taken = self.kernel, []
-        kernel.run_once = lambda problem, handed: None
-        for q in questions(
-            kernel.operation,
-            kernel.dtypes or ("float32",),
-            kernel.gives_indices,
-            self.options["random"],
-            self.options["seed"],
-        ):
-            try:
-                posed = pose(q)
-                given = posed.operands
-                if kernel.device == "cuda":
-                    given = tuple(nc.cuda.to_device(a) if isinstance(a, np.ndarray) else a for a in given)
-                posed._replace(operands=given).ask(q.operation, kernel.name)
-            except Exception as error:
-                said, place = str(error).partition("rejects this problem: ")[2], raised_at(error)
-                if said:
-                    self.refused[said] = self.refused.get(said, 0) + 1
-                elif place is not None:  # in `when` or `prepare`
-                    self.broken = Failure("raises", f"{type(error).__name__}: {error}", "", q, place)
-                    return []
-                elif not isinstance(error, ValueError):
-                    raise
-                continue
-            taken.append(q)
+        options = self.options["random"], self.options["seed"]
+        asked = list(questions(kernel.operation, kernel.dtypes or ("float32",), kernel.gives_indices, *options))
+        for q, said in Batch(kernel, "asked", self.options["timeout"], taken_or_not).answers(asked):
+            if said is None:
+                taken.append(q)
+            elif isinstance(said, Failure):  # in `when` or `prepare`
+                self.broken = said
+                return []
+            elif said:
+                self.refused[said] = self.refused.get(said, 0) + 1
         return taken
 
     def modes(self) -> tuple[str, ...]:
@@ -199,7 +203,7 @@ class Examination:
     def _smallest(self, mode: str, failure: Failure) -> Failure:
         """The same failure of the smallest problem that is found in some seconds."""
         batch = Batch(self.kernel, mode, min(self.options["timeout"], 1.0))
-        if failure.question is None or failure.kind == "does not compile":
+        if failure.question is None or failure.kind in ("does not compile", "hangs"):
             return failure
         seconds = 4.0 if failure.kind == "does not end" else SHRINKING
         best, improved = failure, True
@@ -221,14 +225,18 @@ class Examination:
 
 
 def _compiled(spec: dict[str, Any]) -> dict[str, Any]:
-    """The description with the function as it was: plain, or to be compiled with the flags that it had."""
+    """The description with the function as it was: plain, or compiled with the flags and signatures that it had."""
     described, flags = spec["kernel"], spec["flags"]
-    if flags is None or described["device"] == "cuda":
+    if flags is None:
         return described
     from numba import njit
 
     flags = {name: value for name, value in flags.items() if name not in ("nopython", "cache")}
-    return described | {"function": njit(**flags)(described["function"])}
+    function = njit(**flags)(described["function"])
+    for signature in spec["signatures"]:
+        function.compile(signature)
+        function.disable_compile()
+    return described | {"function": function}
 
 
 def examine(spec: dict[str, Any], say: Callable[..., None]) -> dict[str, Any]:

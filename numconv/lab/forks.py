@@ -11,13 +11,14 @@ import select
 import signal
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from numconv.lab.judging import Failure, judged
-from numconv.lab.questions import Question, pose
+from numconv.lab.questions import Question
 
-SILENCE = 120.0  # seconds without an answer after which a kernel hangs
+SILENCE = 3.0  # times the processor time that a problem may take: without an answer for so long a kernel hangs
+MEMORY = 4 << 30  # bytes that a fork may have
 
 
 class Batch:
@@ -29,15 +30,15 @@ class Batch:
         Seconds that they have computed: what else the machine does counts for nothing.
     """
 
-    def __init__(self, kernel: Any, mode: str, seconds: float) -> None:
-        self.kernel, self.mode, self.seconds = kernel, mode, seconds
+    def __init__(self, kernel: Any, mode: str, seconds: float, ask: Callable[[Any, Question], Any] = judged) -> None:
+        self.kernel, self.mode, self.seconds, self.ask = kernel, mode, seconds, ask
         self.used = self._ended = 0.0
         self.kernel.mode = mode
-        how = {"python": kernel.as_python, "simulated": kernel.as_simulated}
+        how = {"asked": kernel.nothing, "python": kernel.as_python, "simulated": kernel.as_simulated}
         kernel.run_once = how.get(mode, kernel.between_guards)
 
-    def answers(self, asked: list[Question]) -> Iterator[tuple[Question, Failure | None]]:
-        """Each question with what is wrong, or None."""
+    def answers(self, asked: list[Question]) -> Iterator[tuple[Question, Any]]:
+        """Each question with what `ask` finds, or a Failure."""
         while asked:
             count = 0
             for q, failure in self._fork(asked):
@@ -45,9 +46,10 @@ class Batch:
                 yield q, failure
             asked = asked[count:]
 
-    def _fork(self, asked: list[Question]) -> Iterator[tuple[Question, Failure | None]]:
+    def _fork(self, asked: list[Question]) -> Iterator[tuple[Question, Any]]:
         """Answers up to the question that the fork dies of."""
         read, write = os.pipe()
+        before = os.fstat(2).st_size
         child = os.fork()
         if child == 0:
             self._answer(write, asked)
@@ -55,15 +57,16 @@ class Batch:
         try:
             with os.fdopen(read, "rb") as pipe:
                 for q in asked:
-                    ready, _, _ = select.select([pipe], [], [], SILENCE)
+                    silence = max(SILENCE * self.seconds, 10.0)
+                    ready, _, _ = select.select([pipe], [], [], silence)
                     if not ready:
-                        yield q, Failure("does not end", f"it waited for {SILENCE:.0f} s", self.mode, q)
+                        yield q, Failure("hangs", f"{silence:g} s went by, and it waits", self.mode, q)
                         return
                     try:
                         answer, seconds = pickle.load(pipe)
                     except EOFError:
                         status, child = self._end(child), 0
-                        yield q, self._died(q, status)
+                        yield q, self._died(q, status, before)
                         return
                     self.used = self._ended + seconds
                     yield q, answer
@@ -85,13 +88,14 @@ class Batch:
 
         signal.signal(signal.SIGPROF, signal.SIG_DFL)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # to write its memory to disk would take seconds
+        _, most = resource.getrlimit(resource.RLIMIT_DATA)
+        resource.setrlimit(resource.RLIMIT_DATA, (MEMORY if most < 0 else min(MEMORY, most), most))
         status = 1
         try:
             with os.fdopen(write, "wb", buffering=0) as pipe:
                 for q in asked:
-                    posed = pose(q)
                     signal.setitimer(signal.ITIMER_PROF, self.seconds)
-                    answer = judged(self.kernel, q, posed)
+                    answer = self.ask(self.kernel, q)
                     signal.setitimer(signal.ITIMER_PROF, 0)
                     pipe.write(pickle.dumps((answer, time.process_time())))
             status = 0
@@ -100,7 +104,8 @@ class Batch:
         finally:
             os._exit(status)
 
-    def _died(self, q: Question, status: int) -> Failure:
+    def _died(self, q: Question, status: int, before: int) -> Failure:
+        """What a fork died of, and the last line that it wrote to the file of errors."""
         if not os.WIFSIGNALED(status):
             message = f"the process ended with status {os.waitstatus_to_exitcode(status)}"
             return Failure("died", message, self.mode, q)
@@ -112,4 +117,6 @@ class Batch:
         if number in (signal.SIGSEGV, signal.SIGBUS):
             message = f"{name}: it read or wrote memory beyond the ends of an array"
             return Failure("out of bounds", message, self.mode, q)
-        return Failure("died", f"the process was ended by {name}", self.mode, q)
+        message = f"the process was ended by {name}"
+        said = os.pread(2, 1 << 16, before).decode(errors="replace").strip() if os.fstat(2).st_size > before else ""
+        return Failure("died", f"{message}: {said.splitlines()[-1]}" if said else message, self.mode, q)

@@ -12,7 +12,7 @@ import numpy as np
 import numconv as nc
 from numconv.lab import recording
 from numconv.lab.guards import Trespass
-from numconv.lab.questions import Posed, Question
+from numconv.lab.questions import Question, pose
 
 
 @dataclass
@@ -22,7 +22,8 @@ class Failure:
     Attributes
     ----------
     kind : str
-        Such as "wrong result", "out of bounds", "race", "never written", "changes its input", "died", "does not end".
+        Such as "wrong result", "out of bounds", "race", "never written", "unset memory", "changes its input", "raises",
+        "died", "does not end", "hangs".
     message : str
     mode : str
         How it ran: "python", "serial", "parallel", "simulated", "gpu".
@@ -44,9 +45,10 @@ class Failure:
     bad: np.ndarray | None = None
 
 
-def judged(kernel: Any, q: Question, posed: Posed) -> Failure | None:
+def judged(kernel: Any, q: Question) -> Failure | None:
     """What is wrong with the kernel's answer."""
-    kernel.unwritten = None
+    posed = pose(q)
+    kernel.unwritten, kernel.unset, kernel.returned = {}, None, None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -60,26 +62,36 @@ def judged(kernel: Any, q: Question, posed: Posed) -> Failure | None:
         return Failure(broken.kind, str(broken), kernel.mode, q, broken.place if broken.place[1] else None)
     except Trespass as error:
         return Failure("writes beside a buffer", str(error), kernel.mode, q)
-    except IndexError as error:
-        return Failure("out of bounds", str(error).partition("\n")[0], kernel.mode, q, raised_at(error))
-    except Exception as error:
-        place = raised_at(error)
-        text = "".join(traceback.format_exception_only(error)) if not place else f"{type(error).__name__}: {error}"
-        return Failure("raises", text.split("\nraised by the kernel")[0].strip(), kernel.mode, q, place)
-    for expected, got in zip(posed.expected, results):
-        wrong = _differences(kernel, q, expected, got, posed.scale)
+    except BaseException as error:  # also what ends a process
+        failure = raised(kernel, q, error)
+        if isinstance(error, IndexError) and "indices" not in failure.message:
+            failure.kind, failure.message = "out of bounds", str(error)
+        return failure
+    for name, expected, got in zip(("out", "indices"), posed.expected, results):
+        wrong = _differences(kernel, q, name, expected, got, posed.scale)
         if wrong is not None:
             return wrong
     return None
 
 
+def raised(kernel: Any, q: Question, error: BaseException) -> Failure:
+    """An error that came out of the kernel."""
+    message = f"{type(error).__name__}: {error}".removesuffix(": ")
+    return Failure("raises", message, kernel.mode, q, raised_at(error))
+
+
 def raised_at(error: BaseException) -> tuple[str, int] | None:
-    """The last line of the user's code that an error came through."""
+    """The last line of the user's code that an error, or its cause, came through."""
     frames = [f for f in traceback.extract_tb(error.__traceback__) if recording.is_users(f.filename)]
-    return (frames[-1].filename, frames[-1].lineno or 0) if frames else None
+    if frames:
+        return frames[-1].filename, frames[-1].lineno or 0
+    return None if error.__cause__ is None else raised_at(error.__cause__)
 
 
-def _differences(kernel: Any, q: Question, expected: np.ndarray, got: np.ndarray, scale: float) -> Failure | None:
+def _differences(
+    kernel: Any, q: Question, name: str, expected: np.ndarray, got: np.ndarray, scale: float
+) -> Failure | None:
+    """How one of the results differs from what is expected, and why, as far as that was seen."""
     if got.shape != expected.shape:
         return Failure("wrong shape", f"the result has shape {got.shape}, not {expected.shape}", kernel.mode, q)
     bound = bound_of(q) * max(scale, 1e-30)
@@ -88,18 +100,26 @@ def _differences(kernel: Any, q: Question, expected: np.ndarray, got: np.ndarray
     bad = ~((error <= bound) | (got == expected) | (np.isnan(got) & np.isnan(expected)))
     if not bad.any():
         return None
-    worst = float(np.nanmax(np.where(bad, error, 0)))
-    kind = "wrong result"
-    message = f"{np.count_nonzero(bad)} of {bad.size} elements are wrong, by up to {worst:.3g}; {bound:.3g} is allowed"
-    if worst <= 1e-2 * scale and np.issubdtype(got.dtype, np.floating):
-        message += ". They are nearly right: is a sum kept in too small a dtype?"
-    missing = kernel.unwritten
-    if missing is not None and missing.any() and not got[bad].any():
-        kind, message = (
-            "never written",
-            f"{np.count_nonzero(missing)} of {missing.size} elements of out are never written",
-        )
-    return Failure(kind, message, kernel.mode, q, None, expected, got, bad)
+    kind, place = "wrong result", None
+    message = f"{np.count_nonzero(bad)} of {bad.size} elements of {name} are wrong"
+    nan = np.isnan(error)
+    if nan.any():
+        message += f", {np.count_nonzero(bad & nan)} of them NaN"
+    else:
+        worst = float(np.max(error, where=bad, initial=0))
+        message += f", by up to {worst:.3g}; {bound:.3g} is allowed"
+        if worst <= 1e-2 * scale and np.issubdtype(got.dtype, np.floating):
+            message += ". They are nearly right: is a sum kept in too small a dtype?"
+    missing = kernel.unwritten.get(name)
+    if kernel.unset is not None:
+        kind, (why, place) = "unset memory", kernel.unset
+        message = f"{why}; {message}"
+    elif missing is not None and (missing.all() if name == "indices" else missing.any() and not got[bad].any()):
+        kind = "never written"
+        message = f"{np.count_nonzero(missing)} of {missing.size} elements of {name} are never written"
+        if kernel.returned is not None:
+            message += ". What a kernel returns is not looked at: it is to fill out"
+    return Failure(kind, message, kernel.mode, q, place, expected, got, bad)
 
 
 def bound_of(q: Question) -> float:

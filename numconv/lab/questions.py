@@ -94,18 +94,21 @@ class Posed(NamedTuple):
 
 
 def output_size(case: PoolCase) -> tuple[int, ...]:
-    """What an adaptive pooling is asked for: a number of windows of about the case's kernel."""
-    return tuple(max(1, n // k) for n, k in zip(case.spatial, case.kernel))
+    """What an adaptive pooling is asked for: windows of about the kernel, or, of kernels of 1, more than elements."""
+    return tuple(n * s if k == 1 else max(1, n // k) for n, k, s in zip(case.spatial, case.kernel, case.stride))
 
 
 def pose(q: Question) -> Posed:
     """Arrays and answer of a question. ValueError where the operation has no such problem."""
     rng = np.random.default_rng(q.seed)
+    wide = "max" in q.operation  # a maximum must not begin at a number that only seems low
 
     def fill(*shape: int) -> np.ndarray:
         if np.dtype(q.dtype).kind in "iu":
-            return rng.integers(0 if q.dtype.startswith("u") else -8, 9, shape).astype(q.dtype)
-        values = rng.standard_normal(shape)
+            whole = np.iinfo(q.dtype)
+            low, high = (whole.min, whole.max) if wide else (max(whole.min, -8), 8)
+            return rng.integers(low, high, shape, q.dtype, endpoint=True)
+        values = rng.standard_normal(shape) * (1e3 if wide else 1)
         return (values + 1j * rng.standard_normal(shape) if np.dtype(q.dtype).kind == "c" else values).astype(q.dtype)
 
     options: dict[str, Any] = {"data_format": LAST} if q.last else {}
@@ -204,7 +207,7 @@ def _maximum(q: Question, c: PoolCase, x: np.ndarray, fill: Any, kind: str, wind
         named = {name: value for name, value in window.items() if name != "kernel_size"}
         values, indices = reference.max_pool(x, c.kernel, **named)
     elif kind == "max_un":
-        values, indices = reference.adaptive_max_pool(x, output_size(c))
+        values, indices = reference.adaptive_max_pool(x, output_size(replace(c, stride=ones)))
     else:
         values, indices = reference.adaptive_max_pool(x, ones if everywhere else output_size(c))
     if "unpool" in q.operation:
@@ -236,7 +239,7 @@ def _maximum(q: Question, c: PoolCase, x: np.ndarray, fill: Any, kind: str, wind
 
 def questions(operation: str, dtypes: tuple[str, ...], indexed: bool, random: int, seed: int) -> Iterator[Question]:
     """The named cases of an operation, then random problems; small ones first."""
-    found = [q for q in _named(operation) if q.work <= LONGEST]
+    found = [q for q in (*_named(operation), *_large(operation)) if q.work <= LONGEST]
     rng = np.random.default_rng(seed)
     made = (_random(operation, rng) for _ in range(TRIES))
     found += [q for q in made if q is not None][:random]
@@ -269,6 +272,36 @@ def _named(operation: str) -> Iterator[Question]:
         if plain and (pool.ceil_mode or set(pool.dilation) != {1}):
             continue
         yield Question(operation, pool)
+
+
+def _large(operation: str) -> Iterator[Question]:
+    """Problems of which one number is large, since kernels go other ways where blocks and vectors are full."""
+    axes = 2 if operation.startswith("global") else spatial_axes(operation)
+    spatial, kernel = {1: ((8,), (3,)), 2: ((3, 4), (2, 2)), 3: ((2, 3, 3), (2, 2, 2))}[axes]
+    ones, none = (1,) * axes, ((0, 0),) * axes
+    plain: Any = PoolCase("large", 1, 2, spatial, kernel, ones, none, ones, False, frozenset())
+    counts: list[dict[str, Any]] = [{"n": 9}, {"c": 32}, {"c": 65}, {"c": 130}]
+    if operation.startswith("conv"):
+        transposed = "transpose" in operation
+        plain = ConvCase("large", 1, 2, 2, spatial, kernel, ones, none, ones, 1, transposed, (0,) * axes, frozenset())
+        counts = [
+            {"n": 9}, {"ci": 65}, {"co": 65}, {"ci": 130}, {"co": 130}, {"ci": 32, "co": 32}, {"ci": 64, "co": 64},
+            {"ci": 16, "co": 32, "groups": 8}, {"ci": 40, "co": 40, "groups": 40},
+        ]  # fmt: skip
+    for numbers in counts:
+        yield Question(operation, replace(plain, **numbers))
+    for axis in range(axes):
+        for longest in (130, 257) if axis == axes - 1 else (33,):
+            yield Question(operation, replace(plain, spatial=changed(spatial, axis, longest)))
+        roomy = replace(plain, spatial=changed(spatial, axis, 19))
+        for name, value in (("kernel", 11), ("stride", 5), ("dilation", 5)):
+            if not (operation.startswith("weighted") and name == "dilation"):
+                yield Question(operation, replace(roomy, **{name: changed(getattr(roomy, name), axis, value)}))
+
+
+def changed(values: tuple[Any, ...], axis: int, value: Any) -> tuple[Any, ...]:
+    """The values with another one for an axis."""
+    return (*values[:axis], value, *values[axis + 1 :])
 
 
 def _random(operation: str, rng: Any) -> Question | None:

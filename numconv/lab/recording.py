@@ -18,6 +18,7 @@ import numpy as np
 NOBODY, SEVERAL = -1, -2
 _SPECS = [importlib.util.find_spec(name) for name in ("numconv", "numpy", "numba", "numba_cuda")]
 _LIBRARIES = tuple(os.path.dirname(spec.origin) + os.sep for spec in _SPECS if spec is not None and spec.origin)
+_STANDARD = os.path.dirname(os.__file__) + os.sep
 
 
 class Broken(Exception):
@@ -37,24 +38,46 @@ class Broken(Exception):
 
 
 class Turns:
-    """Which turn of a parallel loop runs, and who has touched what in the loop."""
+    """Which turn of a parallel loop runs, and who has touched what in the loop.
+
+    Attributes
+    ----------
+    turn : Any
+        The number of the turn, or of the thread that runs it where these are asked for; None outside of a loop.
+    threads : int or None
+        How many threads take turns, where a kernel asks which one it runs on.
+    frame : frame or None
+        That of the function whose loop it is.
+    unset : (str, (str, int)) or None
+        The first element that was read before it was written, and where.
+    """
 
     def __init__(self) -> None:
-        self.turn: Any = None  # None outside of any
+        self.turn: Any = None
         self.loop = 0  # how many there were
-        self.named: Callable[[Any], str] = lambda turn: f"turn {turn} of the prange"
+        self.threads: int | None = None
+        self.frame: Any = None
+        self.unset: tuple[str, tuple[str, int]] | None = None
+        self._range = range(0)
+
+    def named(self, turn: Any) -> str:
+        return f"turn {self._range[turn]} of the prange" if self.threads is None else f"thread {turn} of the prange"
 
     def prange(self, *arguments: int) -> Iterator[int]:
         if self.turn is not None:  # Numba shares the outermost one only
             yield from range(*arguments)
             return
         self.loop += 1
+        self.frame, self._range = sys._getframe(1), range(*arguments)
         try:
-            for i in range(*arguments):
-                self.turn = i
+            for number, i in enumerate(self._range):
+                self.turn = number if self.threads is None else number % self.threads
                 yield i
         finally:
-            self.turn = None
+            self.turn = self.frame = None
+
+    def get_thread_id(self) -> int:
+        return self.turn or 0
 
 
 class Threads(Turns):
@@ -63,7 +86,9 @@ class Threads(Turns):
     def __init__(self, meet: bool) -> None:
         super().__init__()
         self.meet = meet
-        self.named = lambda turn: f"block {turn}" if meet else f"thread {turn[1]} of block {turn[0]}"
+
+    def named(self, turn: Any) -> str:
+        return f"block {turn}" if self.meet else f"thread {turn[1]} of block {turn[0]}"
 
     @property
     def turn(self) -> Any:
@@ -95,8 +120,8 @@ def _atomic() -> bool:
 class _Touched:
     """Who wrote and who read each element of an array in the present loop."""
 
-    def __init__(self, name: str, array: np.ndarray, turns: Turns, readonly: bool) -> None:
-        self.name, self.turns, self.readonly = name, turns, readonly
+    def __init__(self, name: str, array: np.ndarray, turns: Turns, readonly: bool, unset: bool) -> None:
+        self.name, self.turns, self.readonly, self.unset = name, turns, readonly, unset
         self.address = _address(array)
         self.shape, self.itemsize = array.shape, array.itemsize
         self.loop = -1
@@ -109,6 +134,8 @@ class _Touched:
             if self.readonly:
                 raise Broken(f"writes {self._element(flat)}, an operand", "changes its input", caller())
             self.written[flat] = True
+        elif self.unset and not self.written[flat]:
+            self.read_unset(flat)
         turn = self.turns.turn
         if turn is None:
             return
@@ -124,6 +151,10 @@ class _Touched:
                 self._race(flat, "writes", "reads", before)
         elif self.reader.setdefault(flat, turn) != turn:
             self.reader[flat] = SEVERAL
+
+    def read_unset(self, flat: int) -> None:
+        if self.turns.unset is None:
+            self.turns.unset = f"reads {self._element(flat)}, to which nothing was written before", caller()
 
     def _element(self, flat: int) -> str:
         at = ", ".join(str(int(i)) for i in np.unravel_index(flat, self.shape)) if self.shape else ""
@@ -173,6 +204,43 @@ class Recorded(np.ndarray):
                     self._all(part, True, index)
         super().__setitem__(index, bare(value))
 
+    def fill(self, value: Any) -> None:
+        self[...] = value
+
+    def copy(self, order: Any = "C") -> Any:
+        if self._touched is None:
+            return super().copy(order)
+        self._all(self, False, ...)
+        return watched(bare(self).copy(order), made_here(), self._touched.turns)
+
+    def _reduced(self, operate: Callable[..., Any], value: Any) -> Any:
+        """`self += value`: in a loop's own function Numba adds up what the threads have, each in an array of its own.
+
+        Of `part[i] += value` the `__setitem__` that follows tells.
+        """
+        turns: Any = None if self._touched is None else self._touched.turns
+        if turns is None or turns.frame is None or turns.frame is not sys._getframe(2):
+            return operate(self, value)
+        if isinstance(value, Recorded) and value._touched is not None:
+            value._all(value, False, ...)
+        turn, turns.turn = turns.turn, None
+        try:
+            return operate(self, bare(value))
+        finally:
+            turns.turn = turn
+
+    def __iadd__(self, value: Any) -> Any:  # type: ignore[misc]
+        return self._reduced(np.ndarray.__iadd__, value)
+
+    def __isub__(self, value: Any) -> Any:  # type: ignore[misc]
+        return self._reduced(np.ndarray.__isub__, value)
+
+    def __imul__(self, value: Any) -> Any:  # type: ignore[misc]
+        return self._reduced(np.ndarray.__imul__, value)
+
+    def __itruediv__(self, value: Any) -> Any:  # type: ignore[misc]
+        return self._reduced(np.ndarray.__itruediv__, value)
+
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, out: Any = (), **options: Any) -> Any:
         for array in inputs:
             if isinstance(array, Recorded) and array._touched is not None and method != "at":
@@ -188,6 +256,8 @@ class Recorded(np.ndarray):
     def _flat(self, index: Any, does: str) -> int | None:
         """Where the element of a whole index lies, counted in the array that it is of; None for a part of the array."""
         parts = index if isinstance(index, tuple) else (index,)
+        if len(parts) > self.ndim:  # NumPy refuses it, or there is one that is no number
+            return None
         touched: Any = self._touched
         whole = len(parts) == self.ndim
         offset = 0
@@ -199,7 +269,7 @@ class Recorded(np.ndarray):
                     return None
                 whole = False
                 continue
-            n = self.shape[axis] if axis < self.ndim else 0
+            n = self.shape[axis]
             if not 0 <= i < n:
                 at = ", ".join(str(p) if isinstance(p, (int, np.integer)) else ":" for p in parts)
                 of = touched.name if self.shape == touched.shape else f"a part of {touched.name}"
@@ -226,6 +296,8 @@ class Recorded(np.ndarray):
         if touched.turns.turn is None and not touched.readonly:
             if write:
                 touched.written[offsets.ravel()] = True
+            elif touched.unset and not touched.written[offsets].all():
+                touched.read_unset(int(offsets[~touched.written[offsets]][0]))
             return
         for flat in offsets.ravel().tolist():
             touched.note(flat, write, index)
@@ -239,11 +311,16 @@ def bare(value: Any) -> Any:
     return value.view(np.ndarray) if isinstance(value, Recorded) else value
 
 
-def watched(array: np.ndarray, name: str, turns: Turns, readonly: bool = False) -> Recorded:
-    """A recorded view of a contiguous array."""
+def watched(array: np.ndarray, name: str, turns: Turns, readonly: bool = False, unset: bool = False) -> Recorded:
+    """A recorded view of a contiguous array; where it is `unset`, nothing was written to it."""
     view = array.view(Recorded)
-    view._touched = _Touched(name, array, turns, readonly)
+    view._touched = _Touched(name, array, turns, readonly, unset)
     return view
+
+
+def made_here() -> str:
+    """The name of an array that the user's code makes."""
+    return f"the array of line {caller()[1]}"
 
 
 def caller() -> tuple[str, int]:
@@ -258,7 +335,8 @@ def caller() -> tuple[str, int]:
 
 def is_users(filename: str) -> bool:
     """Whether a file is neither ours nor a library's."""
-    return not filename.startswith((*_LIBRARIES, "<__array_function__", "<frozen "))
+    standard = filename.startswith(_STANDARD) and "-packages" + os.sep not in filename
+    return not (standard or filename.startswith((*_LIBRARIES, "<__array_function__", "<frozen ")))
 
 
 def unwritten(array: Recorded) -> np.ndarray:

@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from numconv.lab.cases import ConvCase, PoolCase
-from numconv.lab.questions import Question
+from numconv.lab.questions import Question, changed
 
 
 def smaller(q: Question) -> Iterator[Question]:
@@ -43,8 +43,8 @@ def _axes(c: Any, least: dict[str, int]) -> Iterator[Any]:
     """With one number of one axis made smaller, or no padding on one side."""
     known = {f.name for f in fields(c)}
     for axis in range(len(c.spatial)):  # together: a kernel, or its padding, alone may fit no more
-        plain = {name: _changed(getattr(c, name), axis, 1) for name in ("kernel", "dilation")}
-        plain["padding"] = _changed(c.padding, axis, (0, 0))
+        plain = {name: changed(getattr(c, name), axis, 1) for name in ("kernel", "dilation")}
+        plain["padding"] = changed(c.padding, axis, (0, 0))
         if any(getattr(c, name) != value for name, value in plain.items()):
             yield replace(c, **plain)
     for name, low in least.items():
@@ -53,16 +53,12 @@ def _axes(c: Any, least: dict[str, int]) -> Iterator[Any]:
         values = getattr(c, name)
         for axis, value in enumerate(values):
             for lower in _steps(value, low) if low else ([0] if value else []):
-                yield replace(c, **{name: _changed(values, axis, lower)})
+                yield replace(c, **{name: changed(values, axis, lower)})
     for axis, pair in enumerate(c.padding):
         for side in (0, 1):
             if pair[side]:
                 less = (0, pair[1]) if side == 0 else (pair[0], 0)
-                yield replace(c, padding=_changed(c.padding, axis, less))
-
-
-def _changed(values: tuple[Any, ...], axis: int, value: Any) -> tuple[Any, ...]:
-    return (*values[:axis], value, *values[axis + 1 :])
+                yield replace(c, padding=changed(c.padding, axis, less))
 
 
 def _steps(value: int, least: int) -> list[int]:

@@ -11,6 +11,7 @@ import numpy as np
 
 import numconv as nc
 from numconv.algorithm import add, algorithms, kernels, using
+from numconv.lab.plain_python import uses_prange
 from numconv.ops.custom import FunctionAlgorithm, python
 from numconv.ops.device import gpu
 from numconv.ops.handing import Handed
@@ -51,7 +52,7 @@ class UserKernel(FunctionAlgorithm):
         self.grid, self.block, self.default = grid, block, default
         targets = getattr(function, "targetoptions", None)
         self.parallel = self.device == "cpu" and (
-            "prange" in self.python.__code__.co_names if targets is None else bool(targets.get("parallel"))
+            uses_prange(self.python) if targets is None else bool(targets.get("parallel"))
         )
 
     def __call__(self, *operands: Any, **options: Any) -> Any:
@@ -195,6 +196,14 @@ def kernel(
     >>> mine
     <UserKernel 'mine' of conv1d on cpu>
     """
+    if not isinstance(operation, str):
+        raise TypeError(f'operation must be given, as in @kernel("conv2d"), got {operation!r}')
+    for argument, given in (("when", when), ("prepare", prepare)):
+        if given is not None and not callable(given):
+            raise TypeError(f"{argument} must be a function, got {given!r}")
+    for argument, size in (("grid", grid), ("block", block)):
+        if size is not None and not callable(size) and not _is_size(size):
+            raise TypeError(f"{argument} must be a number, some in a tuple or a function of the problem, got {size!r}")
     if layout not in (FIRST, LAST):
         raise ValueError(f"layout must be {FIRST!r} or {LAST!r}, got {layout!r}")
     if isinstance(dtypes, str) or not dtypes:
@@ -217,6 +226,11 @@ def kernel(
         return made
 
     return decorate
+
+
+def _is_size(size: Any) -> bool:
+    sizes = size if isinstance(size, tuple) else (size,)
+    return 1 <= len(sizes) <= 3 and all(isinstance(n, (int, np.integer)) and n > 0 for n in sizes)
 
 
 def _dtype_name(dtype: Any) -> str:

@@ -95,6 +95,8 @@ class FunctionAlgorithm(Algorithm):
         if getattr(problem, "indices", False) and not self.gives_indices:
             return "its function has no parameter named indices"
         said = True if self.when is None else self.when(problem)
+        if said is None:
+            return "its `when` returns None, where True, False or a sentence is expected: is a `return` missing?"
         return said if isinstance(said, str) else None if said else "its `when` says no"
 
     def _dtype(self, problem: Any) -> np.dtype | None:
@@ -124,7 +126,7 @@ class FunctionAlgorithm(Algorithm):
     def _packed(self, weight: Any) -> Any:
         packed = self.packs(weight)  # type: ignore[misc]
         if not hasattr(packed, "dtype") or not hasattr(packed, "shape"):
-            raise TypeError(f"prepare of {self.name!r} must return an array, got {type(packed).__name__}")
+            raise TypeError(f"prepare must return an array, got {type(packed).__name__}")
         return packed
 
     def handed(self, problem: Any, *operands: Any) -> Handed | None:

@@ -4,20 +4,24 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numba
 import numpy as np
 import pytest
 from numba import njit, prange
+from numba import prange as turns
 from numba.extending import intrinsic
 
 import numconv as nc
 from numconv import lab
 from numconv.kernels.cpu.tables import TABLES
-from numconv.lab import checking, questions
+from numconv.lab import checking, examining, questions
 from numconv.lab.cases import ConvCase
-from numconv.lab.judging import Failure, bound_of
+from numconv.lab.judging import Failure, bound_of, judged
+from numconv.lab.plain_python import recorded
+from numconv.lab.recording import Turns, watched
 from numconv.lab.shrinking import smaller
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="a check forks")
@@ -149,6 +153,87 @@ def test_a_part_of_a_buffer_that_turns_share(registry):
     assert "the array of line" in text
 
 
+def test_what_numba_adds_up_is_no_race():
+    def sums(x, out):
+        total = np.zeros(x.shape[1], np.float32)
+        for i in prange(x.shape[0]):
+            total += x[i]
+        out[...] = total
+
+    turns, x, out = Turns(), np.ones((3, 2), np.float32), np.zeros(2, np.float32)
+    recorded(sums, turns, True)(watched(x, "x", turns, readonly=True), watched(out, "out", turns))
+    assert out.tolist() == [3, 3]
+
+
+def test_parts_of_a_sum_that_turns_share(registry):
+    @lab.kernel("global_avg_pool")
+    def mine(x, out):
+        total = np.zeros(x.shape[:2], np.float32)
+        for i in prange(x.shape[2]):
+            total[:] += x[:, :, i]
+        out[:, :, 0] = total / x.shape[2]
+
+    _, text = one(lab.check(mine, **FEW), "race")
+    assert "turn 1 of the prange" in text and "total[:] += x[:, :, i]" in text
+
+
+@pytest.mark.parametrize("number, right", [("numba.get_thread_id()", True), ("0", False)])
+def test_a_buffer_for_each_thread(number, right, registry):
+    names = {"lab": lab, "np": np, "numba": numba, "threads": numba.config.NUMBA_NUM_THREADS}
+    exec(
+        "@lab.kernel('global_avg_pool')\n"
+        "def mine(x, out):\n"
+        "    sums = np.zeros((threads, x.shape[1]), np.float32)\n"
+        "    for n in numba.prange(x.shape[0]):\n"
+        f"        row = sums[{number}]\n"
+        "        row[:] = 0\n"
+        "        for i in range(x.shape[2]):\n"
+        "            row += x[n, :, i]\n"
+        "        out[n, :, 0] = row / x.shape[2]\n",
+        names,
+    )
+    report = lab.check(names["mine"], **FEW)
+    assert report.ok if right else report.failures[0].kind == "race", report
+
+
+def test_a_loop_that_numba_does_not_share(registry):
+    @lab.kernel("global_avg_pool")
+    @njit
+    def mine(x, out, step=2):
+        for first in prange(step):
+            for i in range(first, x.shape[2], step):
+                out[:, :, 0] += x[:, :, i] / x.shape[2]
+
+    report = lab.check(mine, **FEW)
+    assert report.ok and list(report.asked) == ["python", "serial"], report
+
+
+def test_prange_by_another_name(registry):
+    @lab.kernel("global_avg_pool")
+    def mine(x, out):
+        for i in turns(x.shape[2]):
+            out[:, :, 0] += x[:, :, i] / x.shape[2]
+
+    assert mine.parallel
+    one(lab.check(mine, **FEW), "race")
+
+
+def test_memory_that_is_not_set(registry):
+    @lab.kernel("global_avg_pool")
+    def mine(x, out):
+        total = np.empty(1, np.float32)
+        for n in range(x.shape[0]):
+            for c in range(x.shape[1]):
+                for i in range(x.shape[2]):
+                    total[0] += x[n, c, i]
+                out[n, c, 0] = total[0] / x.shape[2]
+                total[0] = 0
+
+    failure, text = one(lab.check(mine, **FEW), "unset memory")
+    assert "to which nothing was written before" in text and "1 of 1 elements of out are wrong, 1 of them NaN" in text
+    assert failure.place[0] == __file__ and "total[0] += x[n, c, i]" in text
+
+
 @pytest.mark.parametrize("index, words", [("i + 1", "is beyond the last, "), ("i - 1", "is negative: it would")])
 def test_a_read_beside_an_array(index, words, registry):
     names = {"lab": lab}
@@ -173,6 +258,48 @@ def test_an_operand_is_changed(registry):
     assert "writes w[0, 0, 0]" in failure.message
 
 
+def test_an_operand_is_filled_afterwards(registry):
+    @lab.kernel("global_avg_pool")
+    def mine(x, out):
+        for n in range(x.shape[0]):
+            for c in range(x.shape[1]):
+                out[n, c, 0] = x[n, c].mean()
+        x.fill(0)
+
+    _, text = one(lab.check(mine, **FEW), "changes its input")
+    assert "writes x[0, 0, 0], an operand" in text and "x.fill(0)" in text
+
+
+def test_a_result_that_is_returned(registry):
+    @lab.kernel("global_avg_pool")
+    def mine(x, out):
+        return x * 2
+
+    _, text = one(lab.check(mine, **FEW), "never written")
+    assert "What a kernel returns is not looked at: it is to fill out" in text
+
+
+@pytest.mark.parametrize("operation, axis, number", [("conv1d", 1, 64), ("conv3d", 1, 64), ("conv1d", 2, 128)])
+def test_wrong_for_large_numbers_only(operation, axis, number, registry):
+    def mine(x, w, out, stride, padding, dilation, groups):
+        whole = np.zeros(out.shape, out.dtype)
+        for k in np.ndindex(w.shape[2:]):
+            for o in np.ndindex(out.shape[2:]):
+                part = x[:, :, *(i * s + j * d for i, s, j, d in zip(o, stride, k, dilation))]
+                whole[:, :, *o] += part @ w[:, :, *k].T
+        most = tuple(slice(number if a == axis else None) for a in range(out.ndim))
+        out[most] = whole[most]
+
+    kernel = examining.Examined(
+        operation, mine, "mine", grid=None, block=None, default=False, when=lambda problem: problem.groups == 1
+    )
+    nc.register(operation, kernel)
+    kernel.run_once = lambda problem, handed: mine(*handed.arrays.values(), *handed.numbers)
+    asked = [q for q in questions.questions(operation, ("float32",), False, 9, 0) if q.case.groups == 1]
+    wrong = [q for q in asked if q.work < examining.WORK["python"] and judged(kernel, q)]
+    assert wrong and {q.case.name for q in wrong} == {"large"}
+
+
 def test_wrong_for_stride_2_only(registry):
     @lab.kernel("conv1d")
     def mine(x, w, out, stride, padding, dilation, groups):
@@ -186,7 +313,7 @@ def test_wrong_for_stride_2_only(registry):
 
     failure, text = one(lab.check(mine, **FEW), "wrong result")
     assert failure.question.case.stride[0] > 1 and failure.question.case.kernel == (1,) and "stride (" in text
-    assert "1 of 2 elements are wrong" in text and "got (! where it differs)" in text
+    assert "1 of 2 elements of out are wrong" in text and "got (! where it differs)" in text
 
 
 def test_sums_in_too_small_a_dtype(registry):
@@ -231,6 +358,27 @@ def test_an_error_is_shown_with_its_line(registry):
     assert 'raise ValueError("stride 2 is not written yet")' in text
 
 
+def test_what_a_kernel_prints_is_not_shown(registry, capfd):
+    @lab.kernel("global_avg_pool")
+    def mine(x, out):
+        print("printed")
+
+    one(lab.check(mine, **FEW), "never written")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_signature_that_does_not_fit(registry):
+    @lab.kernel("global_avg_pool")
+    @njit("void(float64[:,:,::1], float64[:,:,::1])")
+    def mine(x, out):
+        for n in range(x.shape[0]):
+            for c in range(x.shape[1]):
+                out[n, c, 0] = x[n, c].mean()
+
+    _, text = one(lab.check(mine, **FEW), "raises")
+    assert "No matching definition for argument type(s)" in text
+
+
 def test_what_numba_refuses_is_shown_as_it_says_it(registry):
     @lab.kernel("conv1d")
     def mine(x, w, out, stride, padding, dilation, groups):
@@ -263,6 +411,15 @@ def store(typing, array, place, value):
     return numba.types.none(array, numba.types.intp, numba.types.float32), generate
 
 
+def test_compiled_code_that_changes_an_operand(registry):
+    @lab.kernel("global_avg_pool")
+    def mine(x, out):
+        store(x, 0, np.float32(1))
+
+    _, text = one(lab.check(mine, **FEW), "changes its input")
+    assert "changes elements of x, an operand" in text
+
+
 @pytest.mark.parametrize("place, kind", [(0, "writes beside a buffer"), (1 << 24, "out of bounds")])
 def test_compiled_code_that_leaves_its_arrays(place, kind, registry):
     @lab.kernel("conv1d")
@@ -286,6 +443,40 @@ def test_an_error_in_what_packs_the_weight(registry):
     mine = lab.kernel("conv1d", name="mine", prepare=lambda w: w.no_such_thing)(convolve)
     failure, text = one(lab.check(mine, **FEW), "raises")
     assert "AttributeError" in text and failure.place[0] == __file__
+
+
+def _without_end(w):
+    while True:
+        pass
+
+
+def _leaving(w):
+    raise SystemExit(3)
+
+
+@pytest.mark.parametrize("prepare, kind, words", [
+    (_without_end, "does not end", "s of processor time"),
+    (_leaving, "raises", "SystemExit: 3"),
+    (lambda w: None, "raises", "prepare must return an array, got NoneType"),
+    (lambda w: os.kill(os.getpid(), 9), "died", "the process was ended by SIGKILL"),
+])  # fmt: skip
+def test_what_packs_the_weight_goes_wrong(prepare, kind, words, registry):
+    mine = lab.kernel("conv1d", name="mine", prepare=prepare)(convolve)
+    _, text = one(lab.check(mine, timeout=0.5, **FEW), kind)
+    assert words in text and "when `when` and `prepare` were called" in text
+
+
+def test_a_condition_without_return(registry):
+    mine = lab.kernel("conv1d", name="mine", when=lambda p: None)(convolve)
+    _, text = one(lab.check(mine, **FEW), "takes nothing")
+    assert "its `when` returns None" in text and "is a `return` missing?" in text
+
+
+def test_a_kernel_that_cannot_be_handed_on(registry):
+    lock = threading.Lock()
+    mine = lab.kernel("conv1d", name="mine", when=lambda p: lock.locked())(convolve)
+    with pytest.raises(TypeError, match=r"'mine' uses something that another process cannot be given: .*lock"):
+        lab.check(mine)
 
 
 def test_a_check_is_of_a_kernel():
@@ -329,6 +520,12 @@ def test_our_own_algorithms_answer_every_question(operation):
             if not (np.isclose(got, expected, rtol=0, atol=bound)).all():
                 wrong.append(str(q))
     assert not wrong
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int32"])
+def test_a_maximum_is_asked_low_numbers(dtype):
+    asked = list(questions.questions("max_pool1d", (dtype,), False, 0, 0))
+    assert min(questions.pose(q).expected[0].min(initial=0, where=q.case.padding == ((0, 0),)) for q in asked) < -1000
 
 
 def test_smaller_questions_are_smaller():

@@ -415,6 +415,11 @@ def test_dtypes(registry):
 def test_what_is_wrong_with_a_kernel_is_said_when_it_is_made(registry):
     with pytest.raises(ValueError, match="operation"):
         lab.kernel("conv4d")
+    for options in ({"when": True}, {"prepare": 3}, {"device": "cuda", "grid": 1.5}, {"device": "cuda", "block": 0}):
+        with pytest.raises(TypeError, match=f"{list(options)[-1]} must be"):
+            lab.kernel("conv2d", **options)
+    with pytest.raises(TypeError, match="operation must be given, as in @kernel"):
+        lab.kernel(forward)
     with pytest.raises(ValueError, match="layout"):
         lab.kernel("conv2d", layout="NHWC")
     with pytest.raises(ValueError, match="device"):

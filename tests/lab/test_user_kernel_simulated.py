@@ -93,6 +93,40 @@ def test_a_check_of_a_right_kernel(registry):
     assert report.ok and list(report.asked) == ["simulated"] and report.asked["simulated"] > 3, report
 
 
+@cuda.jit(device=True)
+def neighbour(part, i):
+    cuda.syncthreads()
+    return part[i ^ 1]
+
+
+def test_threads_that_wait_in_a_function(registry):
+    @lab.kernel("global_avg_pool", device="cuda", block=2, grid=lambda p: p.n * p.channels, when=lambda p: p.flops < 99)
+    @cuda.jit
+    def mine(x, out):
+        part = cuda.shared.array(2, np.float32)
+        i, n, c = cuda.threadIdx.x, cuda.blockIdx.x // x.shape[1], cuda.blockIdx.x % x.shape[1]
+        part[i] = 0
+        for k in range(i, x.shape[2], 2):
+            part[i] += x[n, c, k]
+        other = neighbour(part, i)
+        if i == 0:
+            out[n, c, 0] = (part[i] + other) / x.shape[2]
+
+    report = lab.check(mine, random=4)
+    assert report.ok, report
+
+
+def test_an_error_in_a_thread_that_waits_is_shown_with_its_line(registry):
+    @lab.kernel("global_avg_pool", device="cuda", grid=1)
+    @cuda.jit
+    def mine(x, out):
+        cuda.syncthreads()
+        raise ValueError("not yet")
+
+    (failure,) = lab.check(mine, random=0).failures
+    assert failure.kind == "raises" and failure.message.endswith("not yet") and failure.place[0] == __file__
+
+
 def test_atomic_operations_are_no_race(registry):
     @lab.kernel("global_avg_pool", device="cuda", when=lambda p: p.flops < 100, grid=1, block=4)
     def mine(x, out):

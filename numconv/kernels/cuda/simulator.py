@@ -133,15 +133,17 @@ class Thread(threading.Thread):
 
 
 def waits(function: Any, seen: set[int] | None = None) -> bool:
-    """Whether the code of a function, or of one that it was made with, names something that waits."""
+    """Whether the code of a function, or of one that it may call, names something that waits."""
     seen = set() if seen is None else seen
+    function = getattr(function, "py_func", function)
     if id(function) in seen or not hasattr(function, "__code__"):
         return False
     seen.add(id(function))
-    if WAITING.intersection(function.__code__.co_names):
+    names = function.__code__.co_names
+    if WAITING.intersection(names):
         return True
     cells = [cell.cell_contents for cell in function.__closure__ or ()]
-    return any(waits(cell, seen) for cell in cells)
+    return any(waits(other, seen) for other in (*cells, *map(function.__globals__.get, names)))
 
 
 class _Module(kernelapi.FakeCUDAModule):
