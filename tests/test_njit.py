@@ -74,6 +74,42 @@ def test_poolings(case, counted):
 
 
 @numba.njit
+def placed1(x, kernel, stride, padding, dilation, ceil_mode):
+    return nj.max_pool1d(x, kernel, stride, padding, dilation, ceil_mode, True)
+
+
+@numba.njit
+def placed2(x, kernel, stride, padding, dilation, ceil_mode):
+    return nj.max_pool2d(x, kernel, stride, padding, dilation, ceil_mode, return_indices=True)
+
+
+@numba.njit
+def placed3(x, kernel, stride, padding, dilation, ceil_mode):
+    return nj.max_pool3d(x, kernel, stride, padding, dilation, ceil_mode, return_indices=True)
+
+
+@pytest.mark.parametrize("case", pool_cases(), ids=names(pool_cases()))
+def test_places_of_maxima(case):
+    """Of equal numbers the first, of NaNs the last."""
+    x = np.round(arrays(case)[0])
+    x[..., ::5] = np.nan
+    options = (case.kernel, case.stride, case.padding, case.dilation, case.ceil_mode)
+    largest, indices = (placed1, placed2, placed3)[len(case.kernel) - 1](x, *options)
+    assert largest.dtype == x.dtype and indices.dtype == np.int64
+    for actual, expected in zip((largest, indices), reference.max_pool(x, *options)):
+        np.testing.assert_array_equal(actual, expected)
+
+
+@pytest.mark.parametrize("options", [(5000, 1, 0, 1), (3, 5000, 0, 1), (2, 1, 0, 4000), (4, 3, 1, 1)])
+def test_rows_and_windows_longer_than_a_buffer(options):
+    """They are cut into segments; windows wider than a buffer get a larger one."""
+    x = np.random.default_rng(0).standard_normal((2, 3, 11_000), np.float32)
+    largest, mean = made(1)[2](x, *options, False, True)
+    assert np.array_equal(largest, nc.max_pool1d(x, *options))
+    assert error(mean, nc.avg_pool1d(x, *options[:3], dilation=options[3]), np.abs(x).max()) <= 1e-6
+
+
+@numba.njit
 def float64_layers(x, weight, bias):
     return nj.relu(nj.conv2d(x, weight, bias, stride=2, padding=(1, 2), groups=2))
 
@@ -185,6 +221,7 @@ X, W = np.zeros((1, 4, 6, 6), np.float32), np.zeros((2, 4, 3, 3), np.float32)
     ((X, W, None, (1, 2, 3)), "stride must be an integer or a tuple of 2 integers"),
     ((X, W, None, 1, 0, 1, 1.0), "groups must be an integer"),
     ((X, W, None, 1, ((1, 2, 3),)), "pairs of integers"),
+    ((X, W, None, 1, ((1, 2.5), (1, 2))), "pairs of integers"),
 ])  # fmt: skip
 def test_wrong_types_are_refused_when_the_caller_is_compiled(arguments, message):
     @numba.njit
@@ -196,12 +233,13 @@ def test_wrong_types_are_refused_when_the_caller_is_compiled(arguments, message)
 
 
 @pytest.mark.parametrize("changes, message", [
-    ({"weight": W[:, :3]}, "do not fit the channels"), ({"groups": 0}, "groups must be at least 1"),
+    ({"weight": W[:, :3]}, "x must have as many channels"), ({"groups": 0}, "groups must be at least 1"),
     ({"stride": (0, 1)}, "stride must be at least 1"), ({"padding": ((-1, 0), (0, 0))}, "padding must be at least 0"),
     ({"weight": np.zeros((2, 4, 7, 7), np.float32)}, "larger than the padded input"),
     ({"weight": W[:, :2][:1], "groups": 2}, "groups must divide"),
     ({"bias": np.zeros(3, np.float32)}, "bias must have a number for each channel"),
-    ({"dilation": (1, 9)}, "larger than the padded input"),
+    ({"dilation": (1, 9)}, "larger than the padded input"), ({"dilation": (1, 2**62)}, "dilation must .* below 2"),
+    ({"padding": ((2**62, 0), (0, 0))}, "padding must .* below 2"),
 ])  # fmt: skip
 def test_wrong_sizes_are_refused_when_it_is_called(changes, message):
     given = {"x": X, "weight": W, "bias": np.zeros(2, np.float32), "stride": (1, 1), "padding": ((0, 0), (0, 0))}
@@ -210,6 +248,20 @@ def test_wrong_sizes_are_refused_when_it_is_called(changes, message):
         given["bias"] = np.zeros(1, np.float32)
     with pytest.raises(ValueError, match=message):
         made(2)[0](*given.values())
+
+
+@numba.njit
+def mixed(x, weight, stride, padding, groups):
+    return nj.conv3d(x, weight, None, stride, padding, (1,), groups)
+
+
+def test_integers_of_any_kind():
+    """Unsigned ones make floats of signed ones in Numba; a tuple of several kinds has no element that is not known."""
+    x = np.random.default_rng(0).standard_normal((1, 4, 4, 5, 6), np.float32)
+    weight = np.random.default_rng(1).standard_normal((6, 2, 2, 2, 3), np.float32)
+    stride, padding = (np.uint8(1), np.int32(2), 1), ((np.uint64(1), 0), (0, 2), (np.int16(1), np.uint8(1)))
+    expected = nc.conv3d(x, weight, None, stride, padding, 1, 2)
+    assert error(mixed(x, weight, stride, padding, np.uint64(2)), expected, 20) <= BOUNDS["float32"]
 
 
 def test_wrong_poolings_are_refused():
@@ -223,6 +275,13 @@ def test_wrong_poolings_are_refused():
 
     with pytest.raises(ValueError, match="at most half"):
         padded(X, 2)
+
+    @numba.njit
+    def placed(x, wanted):
+        return nj.max_pool2d(x, 2, return_indices=wanted)
+
+    with pytest.raises(numba.TypingError, match="return_indices must be written out as True or False"):
+        placed(X, True)
 
 
 CACHED = """

@@ -268,7 +268,7 @@ def test_agrees_with_the_oracle(operation, algorithm, dtype):
             results = asked(operation, question, layout, algorithm)
             if algorithm == "separable" and isinstance(question.options.get("weights"), np.ndarray):
                 assert results is None
-            elif algorithm != "tiled" or results is not None:
+            elif algorithm not in ("tiled", "phased") or results is not None:
                 agree(results, question, TOLERANCE[dtype])
 
 
@@ -495,6 +495,30 @@ def test_windows_of_all_sizes_that_tile_the_image(dtype, threads, always_paralle
             averages.append(nc.avg_pool2d(x, kernel, algorithm="tiled"))
             assert averages[-1].tobytes() == averages[0].tobytes()
         np.testing.assert_allclose(averages[0], mean, rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16", "int8", "int64"])
+def test_rows_in_runs_by_phases_of_the_stride(dtype, threads, always_parallel):
+    """Many short rows, segments of long ones, NaN: maxima as they are, the same bits of averages for any threads."""
+    rng, dtype = np.random.default_rng(6), np.dtype(getattr(ml_dtypes, dtype) if dtype == "bfloat16" else dtype)
+    shapes = ((2, 3, 5, 4), (1, 2, 23, 37), (1, 1, 3, 5000))
+    for shape, options in itertools.product(shapes, ((3, 1, 1), (3, 2, 1), ((2, 4), (1, 3), (1, 2)), (2, 2, 0))):
+        x = (9 * rng.standard_normal(shape)).astype(dtype)
+        if dtype.kind != "i":
+            x[rng.random(shape) < 0.02] = np.nan
+        averages = []
+        for number in (1, 2, 3):
+            threads(number)
+            with nc.using("phased"):
+                averages.append(nc.avg_pool2d(x, *options))
+                largest = nc.max_pool2d(x, *options)
+            assert largest.dtype == dtype
+            assert averages[-1].tobytes() == averages[0].tobytes()
+            expected = nc.max_pool2d(x, *options, algorithm="direct")
+            np.testing.assert_array_equal(largest.astype(np.float64), expected.astype(np.float64))
+        mean = nc.avg_pool2d(x.astype(np.float64), *options, algorithm="direct")
+        bound = {"f2": 2e-2, "V2": 2e-1, "f4": 1e-5}.get(f"{dtype.kind}{dtype.itemsize}", 1e-13)
+        np.testing.assert_allclose(averages[0].astype(np.float64), mean, rtol=0, atol=bound)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -747,7 +771,9 @@ def test_choice():
     def chosen(operation, shape, **options):
         return nc.algorithm.select(PoolProblem.make(operation, shape, **options)).name
 
-    assert chosen("max_pool2d", (1, 64, 112, 112), kernel_size=3, stride=2, padding=1) == "separable"
+    for operation in ("max_pool2d", "avg_pool2d"):
+        assert chosen(operation, (1, 64, 112, 112), kernel_size=3, stride=2, padding=1) == "phased"
+    assert chosen("max_pool2d", (1, 112, 112, 64), kernel_size=3, stride=2, data_format="NHWC") == "separable"
     assert chosen("avg_pool2d", (1, 56, 56, 64), kernel_size=2, data_format="NHWC") == "separable"
     for operation in ("avg_pool2d", "avg_pool2d_input", "max_pool2d"):
         assert chosen(operation, (1, 64, 112, 112), kernel_size=2) == "tiled"

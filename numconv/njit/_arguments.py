@@ -10,6 +10,8 @@ from numba.core import errors, types
 
 from numconv.njit._flags import compiled
 
+FAR = 1 << 31  # products of strides, dilations and sizes below it stay within 64 bits
+
 
 def unwrapped(kind: Any) -> Any:
     """The type of an argument, of one that was left out the type of its default."""
@@ -59,25 +61,37 @@ def per_axis(name: str, kind: Any, n: int, least: int) -> Any:
 
 @functools.cache
 def _axes(name: str, count: int, n: int, least: int) -> Any:
-    message = f"{name} must be at least {least} along each axis"
+    message = f"{name} must be at least {least} and below 2**31 along each axis"
 
     @compiled
     def checked(a, b, c):
-        if a < least or b < least or c < least:
+        numbers = np.int64(a), np.int64(b), np.int64(c)
+        if min(numbers) < least or max(numbers) >= FAR:
             raise ValueError(message)
-        return np.int64(a), np.int64(b), np.int64(c)
+        return numbers
 
-    if count == 0 and n == 1:
+    if count == 1:
+        same = _axes(name, 0, n, least)
+        return compiled(lambda value: same(value[0]))
+    if n == 1:
         return compiled(lambda value: checked(least, least, value))
-    if count == 0 and n == 2:
+    if n == 2 and count == 0:
         return compiled(lambda value: checked(least, value, value))
+    if n == 2:
+        return compiled(lambda value: checked(least, value[0], value[1]))
     if count == 0:
         return compiled(lambda value: checked(value, value, value))
-    if n == 1:
-        return compiled(lambda value: checked(least, least, value[0]))
-    if n == 2:
-        return compiled(lambda value: checked(least, value[0], value[-1]))
-    return compiled(lambda value: checked(value[0], value[1 % len(value)], value[-1]))
+    return compiled(lambda value: checked(value[0], value[1], value[2]))
+
+
+@functools.cache
+def _every(count: int, i: int) -> Any:
+    """A compiled function that gives the i-th number of each of so many pairs."""
+    if count == 1:
+        return compiled(lambda pairs: (pairs[0][i],))
+    if count == 2:
+        return compiled(lambda pairs: (pairs[0][i], pairs[1][i]))
+    return compiled(lambda pairs: (pairs[0][i], pairs[1][i], pairs[2][i]))
 
 
 def is_text(kind: Any) -> bool:
@@ -115,17 +129,16 @@ def padding_of(kind: Any, n: int) -> Any:
 
         return by_name
     if is_nested(kind):
-        if kind.count not in (1, n) or any(t.count != 2 or not isinstance(t[0], types.Integer) for t in kind):
+        whole = all(isinstance(part, types.Integer) for pair in kind for part in pair)
+        if kind.count not in (1, n) or any(pair.count != 2 for pair in kind) or not whole:
             raise errors.NumbaTypeError(f"padding must have {n} (before, after) pairs of integers, got {kind}")
-        last = kind.count - 1
+        first, second, each = _every(kind.count, 0), _every(kind.count, 1), _axes("padding", kind.count, n, 0)
 
         @compiled
         def by_pairs(padding, geometry):
-            for axis in range(n):
-                before, after = padding[min(axis, last)]
-                if before < 0 or after < 0:
-                    raise ValueError("padding must be at least 0")
-                geometry[3 - n + axis, BEFORE], geometry[3 - n + axis, AFTER] = before, after
+            before, after = each(first(padding)), each(second(padding))
+            for axis in range(3):
+                geometry[axis, BEFORE], geometry[axis, AFTER] = before[axis], after[axis]
 
         return by_pairs
     numbers = _axes("padding", _count("padding", kind, n, pairs=True), n, 0)
@@ -144,6 +157,14 @@ def boolean(name: str, kind: Any) -> None:
     kind = unwrapped(kind)
     if not isinstance(kind, bool) and kind != types.boolean:
         raise errors.NumbaTypeError(f"{name} must be a boolean, got {kind}")
+
+
+def literal(name: str, kind: Any) -> bool:
+    """The value of a boolean that the caller writes out, or leaves out; an error of anything else."""
+    value = getattr(kind, "literal_value", kind.value if isinstance(kind, types.Omitted) else kind)
+    if not isinstance(value, bool):
+        raise errors.NumbaTypeError(f"{name} must be written out as True or False, got {kind}")
+    return value
 
 
 def integer(name: str, kind: Any) -> None:

@@ -56,10 +56,16 @@ def _check_channels(channels, weight_shape, bias, has_bias, groups, transposed):
     if groups < 1:
         raise ValueError("groups must be at least 1")
     results = weight_shape[1] * groups if transposed else weight_shape[0]
-    if (weight_shape[0] if transposed else weight_shape[1] * groups) != channels:
-        raise ValueError("weight and groups do not fit the channels of x")
-    if (channels if transposed else results) % groups:
-        raise ValueError("groups must divide the channels")
+    if transposed:
+        if weight_shape[0] != channels:
+            raise ValueError("weight must have x's channels as its first axis")
+        if channels % groups:
+            raise ValueError("groups must divide x's channels")
+    else:
+        if weight_shape[1] * groups != channels:
+            raise ValueError("x must have as many channels as weight's second axis times groups")
+        if results % groups:
+            raise ValueError("groups must divide the output channels of weight")
     if has_bias and bias.shape[0] != results:
         raise ValueError("bias must have a number for each channel of the result")
     return results
@@ -104,7 +110,7 @@ def _implement(x, weight, bias, stride, padding, dilation, groups, n):
         geometry = _geometry(size[2:], kernel[2:], strides(stride), dilations(dilation))
         pad(padding, geometry)
         _forward_sizes(geometry)
-        return shaped(*_convolved(x, size, weight, kernel, bias_of(bias), has_bias, geometry, groups))
+        return shaped(*_convolved(x, size, weight, kernel, bias_of(bias), has_bias, geometry, np.int64(groups)))
 
     return implementation
 
@@ -125,7 +131,7 @@ def _implement_transposed(x, weight, bias, stride, padding, output_padding, grou
         pad(padding, geometry)
         _transposed_sizes(geometry, extras(output_padding))
         geometry[0, TRANSPOSED] = 1
-        return shaped(*_convolved(x, size, weight, kernel, bias_of(bias), has_bias, geometry, groups))
+        return shaped(*_convolved(x, size, weight, kernel, bias_of(bias), has_bias, geometry, np.int64(groups)))
 
     return implementation
 

@@ -8,10 +8,10 @@ import numpy as np
 from numba.extending import overload
 
 import numconv
+from numconv.kernels.cpu.phased_pooling import OUT
 from numconv.njit import _arguments as given
 from numconv.njit._flags import compiled
-from numconv.njit._sweep import OUT
-from numconv.njit._windows import divide, outputs, pool, sizes
+from numconv.njit._windows import divisors, find, outputs, pool, sizes
 
 
 def _windows(x: Any, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: Any, n: int) -> Any:
@@ -37,12 +37,12 @@ def _windows(x: Any, kernel_size: Any, stride: Any, padding: Any, dilation: Any,
     return windows
 
 
-def max_pool1d(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False):
+def max_pool1d(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False):
     """Maximum pooling of (n, c, l) or (c, l); see `max_pool2d`."""
-    return numconv.max_pool1d(x, kernel_size, stride, padding, dilation, ceil_mode)
+    return numconv.max_pool1d(x, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
-def max_pool2d(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False):
+def max_pool2d(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False):
     """The largest number of each window, to be called inside an `@njit` function; on the calling thread alone.
 
     Parameters
@@ -55,11 +55,14 @@ def max_pool2d(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=Fal
     padding : int, tuple of int, tuple of (before, after) pairs, or str
         As in `conv2d`; numbers are at most half of the effective kernel.
     ceil_mode : bool
+    return_indices : bool
+        Whether to return where the numbers were, too: `True` or `False` itself, for the result's type depends on it.
 
     Returns
     -------
-    array of shape (n, c, oh, ow) or (c, oh, ow)
-        Without indices. A window with a NaN gives NaN.
+    array of shape (n, c, oh, ow) or (c, oh, ow), or that and an array of int64
+        The maxima, and their indices, flat over the spatial plane: of equal numbers that of the first. A window with a
+        NaN gives NaN.
 
     Raises
     ------
@@ -68,12 +71,12 @@ def max_pool2d(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=Fal
     ValueError
         If sizes do not fit.
     """
-    return numconv.max_pool2d(x, kernel_size, stride, padding, dilation, ceil_mode)
+    return numconv.max_pool2d(x, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
-def max_pool3d(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False):
+def max_pool3d(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False):
     """Maximum pooling of (n, c, d, h, w) or (c, d, h, w); see `max_pool2d`."""
-    return numconv.max_pool3d(x, kernel_size, stride, padding, dilation, ceil_mode)
+    return numconv.max_pool3d(x, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
 def avg_pool1d(
@@ -123,19 +126,29 @@ def avg_pool3d(
 
 def _maximum(public: Any, n: int) -> None:
     @overload(public)
-    def typed(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False):
+    def typed(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False):
         windows = _windows(x, kernel_size, stride, padding, dilation, ceil_mode, n)
         shape_of, shaped, flat = given.sizes(x.ndim, n), given.shaped(x.ndim, n), given.flat
+        indexed, maxima = given.literal("return_indices", return_indices), pool(str(x.dtype), False)
 
-        def implementation(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False):
+        def implementation(
+            x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False
+        ):  # fmt: skip
             size = shape_of(x)
             geometry = windows(size[2:], kernel_size, stride, padding, dilation, ceil_mode)
-            shape = (size[0], size[1], geometry[0, OUT], geometry[1, OUT], geometry[2, OUT])
-            y = np.empty(shape[0] * shape[1] * shape[2] * shape[3] * shape[4], x.dtype)
-            pool(flat(x), size, geometry, y, True)
+            y, shape = _result(x, size, geometry)
+            maxima(flat(x), size[0] * size[1], geometry, y[:0], y)
             return shaped(y, shape)
 
-        return implementation
+        def with_indices(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False):
+            size = shape_of(x)
+            geometry = windows(size[2:], kernel_size, stride, padding, dilation, ceil_mode)
+            y, shape = _result(x, size, geometry)
+            indices = np.empty(y.size, np.int64)
+            find(flat(x), size[0] * size[1], geometry, y, indices)
+            return shaped(y, shape), shaped(indices, shape)
+
+        return with_indices if indexed else implementation
 
 
 def _average(public: Any, n: int) -> None:
@@ -147,6 +160,7 @@ def _average(public: Any, n: int) -> None:
         windows = _windows(x, kernel_size, stride, padding, dilation, ceil_mode, n)
         given.boolean("count_include_pad", count_include_pad)
         shape_of, shaped, flat = given.sizes(x.ndim, n), given.shaped(x.ndim, n), given.flat
+        means = pool(str(x.dtype), True)
         if given.is_none(divisor_override):
             divisor = compiled(lambda value: 0)
         else:
@@ -159,14 +173,20 @@ def _average(public: Any, n: int) -> None:
         ):  # fmt: skip
             size = shape_of(x)
             geometry = windows(size[2:], kernel_size, stride, padding, dilation, ceil_mode)
-            over = divisor(divisor_override)
-            shape = (size[0], size[1], geometry[0, OUT], geometry[1, OUT], geometry[2, OUT])
-            y = np.empty(shape[0] * shape[1] * shape[2] * shape[3] * shape[4], x.dtype)
-            pool(flat(x), size, geometry, y, False)
-            divide(geometry, shape[0] * shape[1], count_include_pad, over, y)
+            factors = np.empty(geometry[0, OUT] + geometry[1, OUT] + geometry[2, OUT], x.dtype)
+            divisors(geometry, count_include_pad, divisor(divisor_override), factors)
+            y, shape = _result(x, size, geometry)
+            means(flat(x), size[0] * size[1], geometry, factors, y)
             return shaped(y, shape)
 
         return implementation
+
+
+@compiled
+def _result(x, size, geometry):
+    """(a flat array for the result, its shape with three spatial axes)."""
+    shape = (size[0], size[1], geometry[0, OUT], geometry[1, OUT], geometry[2, OUT])
+    return np.empty(shape[0] * shape[1] * shape[2] * shape[3] * shape[4], x.dtype), shape
 
 
 @compiled

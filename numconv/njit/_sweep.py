@@ -16,6 +16,7 @@ import numpy as np
 from numba.extending import overload
 
 from numconv.kernels.cpu import simd
+from numconv.kernels.cpu.phased_pooling import AFTER, BEFORE, DILATION, KERNEL, OUT, SIZE, STRIDE
 from numconv.njit._flags import compiled
 
 STEPS = simd.STEPS
@@ -24,8 +25,7 @@ _WIDE = simd.vector_bits() == 512
 # (rows, vectors) of tiles for many, few and one channel of results in a group: 8 x 3 sums run at 95 % of the peak, as
 # 14 x 2 do, and leave no row of the usual numbers of channels empty.
 DENSE, NARROW, THIN = ((8, 3), (4, 6), (1, 8)) if _WIDE else ((4, 3), (2, 4), (1, 6))
-# Of the geometry, an array with a row for each of three axes. TRANSPOSED, 0 or 1, stands in the first row.
-SIZE, OUT, KERNEL, STRIDE, DILATION, BEFORE, AFTER, TRANSPOSED = range(8)
+TRANSPOSED = AFTER + 1  # of the geometry, as that of poolings: 0 or 1 in the first row
 # Of the plan of an axis, an array: of the taps, then for each its place in the kernel, its phase and its shift.
 TAPS, PLACE, PHASE, SHIFT = range(4)
 

@@ -1,18 +1,18 @@
-"""Poolings of one image after another, on one thread: what windows hold is taken together, then divided for a mean.
-
-Of each row of the result the rows of its windows are taken together first, place by place, and then their columns, of
-which those that a stride sets apart have been brought together: both are loops over neighbours in memory.
-"""
+"""Poolings of one image after another, on one thread: those of the kernel `phased`, and maxima with their places."""
 
 from __future__ import annotations
 
+import functools
+from typing import Any
+
 import numpy as np
 
-from numconv.kernels.cpu import simd
+from numconv.kernels.cpu import phased_pooling, simd
+from numconv.kernels.cpu.phased_pooling import AFTER, BEFORE, DILATION, KERNEL, OUT, ROOM, SIZE, SLACK, STRIDE
 from numconv.njit._flags import compiled
-from numconv.njit._sweep import AFTER, BEFORE, DILATION, KERNEL, OUT, SIZE, STRIDE, inside
 
 _write, _read, _apart = simd.store(0), simd.load(0), simd.keep_apart
+_widest = compiled(phased_pooling.widest)
 
 
 @compiled
@@ -39,109 +39,69 @@ def outputs(geometry, ceil_mode, halved):
         if count < 1:
             raise ValueError("kernel_size, with its dilation, is larger than the padded input")
         geometry[axis, OUT] = count
+        if count == 1:
+            geometry[axis, STRIDE] = 1  # of no consequence, and a long one would take room
+
+
+@functools.cache
+def pool(dtype: str, sums: bool) -> Any:
+    """A compiled function that fills `out` with the maxima of windows, or with their sums over the factors."""
+    lines, start = phased_pooling.pool(0, dtype, sums), 0.0 if sums else -np.inf
+
+    @compiled
+    def pooled(x, planes, geometry, factors, out):
+        _apart()
+        count, step, taps, dilation = geometry[2, OUT], geometry[2, STRIDE], geometry[2, KERNEL], geometry[2, DILATION]
+        wide = _widest(count, taps, step, dilation)
+        reach = (wide - 1) * step + (taps - 1) * dilation + 1
+        room = max(ROOM, -(-reach // step) * step) + SLACK
+        values, phases, folded = np.empty(room, x.dtype), np.empty(room, x.dtype), np.empty(room, x.dtype)
+        items = planes * geometry[0, OUT] * geometry[1, OUT] * -(-count // wide)
+        lines(0, items, x, out, geometry, wide, factors, np.full(1, start, x.dtype), values, phases, folded)
+
+    return pooled
 
 
 @compiled
-def _larger(a, b):
-    """The larger number; NaN wins and stays."""
-    return b if b > a or np.isnan(b) else a
-
-
-@compiled
-def _take(target, to, source, at, count, largest):
-    """Take source[at + i] into target[to + i]: a maximum, or a sum."""
-    if largest:
-        for i in range(count):
-            _write(target, to + i, _larger(_read(target, to + i), _read(source, at + i)))
-    else:
-        for i in range(count):
-            _write(target, to + i, _read(target, to + i) + _read(source, at + i))
-
-
-@compiled
-def _fill(target, to, count, value):
-    for i in range(count):
-        _write(target, to + i, value)
-
-
-@compiled
-def _part(line, size, step, room, parts):
-    """parts[phase room + i] = line[phase + i step]."""
-    if step == 2:
-        for i in range(size // 2):
-            even, odd = _read(line, 2 * i), _read(line, 2 * i + 1)
-            _write(parts, i, even)
-            _write(parts, room + i, odd)
-        if size % 2:
-            _write(parts, size // 2, _read(line, size - 1))
-        return
-    for phase in range(step):
-        for i in range((size - phase + step - 1) // step):
-            _write(parts, phase * room + i, _read(line, phase + i * step))
-
-
-@compiled
-def pool(x, shape, geometry, out, largest):
-    """Maxima, or sums, of the windows of x, of shape (n, c, d, h, w); both arrays are flat."""
+def find(x, planes, geometry, out, indices):
+    """Maxima of windows and their places in the plane: of equal numbers the first, of NaNs the last."""
     _apart()
-    start = out.dtype.type(-np.inf if largest else 0.0)
-    count, step, taps, size = geometry[2, OUT], geometry[2, STRIDE], geometry[2, KERNEL], shape[4]
-    room = size // step + 1
-    line, parts = np.empty(size, x.dtype), np.empty(0 if step == 1 else step * room, x.dtype)
+    deep, high, wide = geometry[0, SIZE], geometry[1, SIZE], geometry[2, SIZE]
     to = 0
-    for plane in range(shape[0] * shape[1]):
+    for plane in range(planes):
         for d in range(geometry[0, OUT]):
             for h in range(geometry[1, OUT]):
-                _fill(line, 0, size, start)
-                for kd in range(geometry[0, KERNEL]):
-                    at_d = d * geometry[0, STRIDE] + kd * geometry[0, DILATION] - geometry[0, BEFORE]
-                    for kh in range(geometry[1, KERNEL]):
-                        at_h = h * geometry[1, STRIDE] + kh * geometry[1, DILATION] - geometry[1, BEFORE]
-                        if 0 <= at_d < shape[2] and 0 <= at_h < shape[3]:
-                            row = ((plane * shape[2] + at_d) * shape[3] + at_h) * size
-                            _take(line, 0, x, row, size, largest)
-                _fill(out, to, count, start)
-                if step != 1:
-                    _part(line, size, step, room, parts)
-                for k in range(taps):
-                    first = k * geometry[2, DILATION] - geometry[2, BEFORE]
-                    low, past = inside(first, step, count, size)
-                    if step == 1:
-                        _take(out, to + low, line, first + low, past - low, largest)
-                    else:
-                        turn, phase = divmod(first, step)
-                        _take(out, to + low, parts, phase * room + turn + low, past - low, largest)
-                to += count
+                for w in range(geometry[2, OUT]):
+                    best, place = x.dtype.type(-np.inf), -1
+                    for kd in range(geometry[0, KERNEL]):
+                        at_d = d * geometry[0, STRIDE] + kd * geometry[0, DILATION] - geometry[0, BEFORE]
+                        for kh in range(geometry[1, KERNEL]):
+                            at_h = h * geometry[1, STRIDE] + kh * geometry[1, DILATION] - geometry[1, BEFORE]
+                            if at_d < 0 or at_d >= deep or at_h < 0 or at_h >= high:
+                                continue
+                            row = (at_d * high + at_h) * wide
+                            for kw in range(geometry[2, KERNEL]):
+                                at_w = w * geometry[2, STRIDE] + kw * geometry[2, DILATION] - geometry[2, BEFORE]
+                                if 0 <= at_w < wide:
+                                    value = _read(x, plane * deep * high * wide + row + at_w)
+                                    if place < 0 or value > best or np.isnan(value):
+                                        best, place = value, row + at_w
+                    _write(out, to, best)
+                    _write(indices, to, place)
+                    to += 1
 
 
 @compiled
-def _count_taps(geometry, axis, with_padding):
-    """How many taps of each window lie inside the image, or inside it and its padding."""
-    counts = np.zeros(geometry[axis, OUT], np.int64)
-    low = -geometry[axis, BEFORE] if with_padding else 0
-    past = geometry[axis, SIZE] + (geometry[axis, AFTER] if with_padding else 0)
-    for i in range(geometry[axis, OUT]):
-        for k in range(geometry[axis, KERNEL]):
-            at = i * geometry[axis, STRIDE] + k * geometry[axis, DILATION] - geometry[axis, BEFORE]
-            counts[i] += low <= at < past
-    return counts
-
-
-@compiled
-def divide(geometry, images, with_padding, divisor, out):
-    """Divide sums by the taps of their windows, or by the divisor where it is not 0."""
-    _apart()
-    over_d, over_h = _count_taps(geometry, 0, with_padding), _count_taps(geometry, 1, with_padding)
-    over_w = _count_taps(geometry, 2, with_padding)
-    columns = np.empty(over_w.shape[0], out.dtype)
-    for w in range(over_w.shape[0]):
-        columns[w] = over_w[w]
+def divisors(geometry, with_padding, divisor, factors):
+    """Fill in what sums are divided by along each axis: how many taps lie inside, or a divisor that is not 0."""
     at = 0
-    for _ in range(images):
-        for d in range(over_d.shape[0]):
-            for h in range(over_h.shape[0]):
-                rows, over = out.dtype.type(over_d[d] * over_h[h]), out.dtype.type(divisor)
-                for w in range(columns.shape[0]):
-                    taps = max(rows * columns[w], out.dtype.type(1)) if divisor == 0 else over
-                    _write(out, at + w, _read(out, at + w) / taps)
-                at += columns.shape[0]
+    for axis in range(3):
+        low = -geometry[axis, BEFORE] if with_padding else 0
+        past = geometry[axis, SIZE] + (geometry[axis, AFTER] if with_padding else 0)
+        for i in range(geometry[axis, OUT]):
+            count = 0
+            for k in range(geometry[axis, KERNEL]):
+                place = i * geometry[axis, STRIDE] + k * geometry[axis, DILATION] - geometry[axis, BEFORE]
+                count += low <= place < past
+            factors[at] = max(count, 1) if divisor == 0 else (divisor if axis == 0 else 1)
+            at += 1

@@ -13,6 +13,7 @@ from numconv.kernels.cpu.im2col_weight import Im2colWeight
 from numconv.kernels.cpu.indirect import Indirect
 from numconv.kernels.cpu.lp_gradient import LpGradient
 from numconv.kernels.cpu.outer_weight import OuterWeight
+from numconv.kernels.cpu.phased_pooling import Phased
 from numconv.kernels.cpu.pooling import PoolAlgorithm
 from numconv.kernels.cpu.rows import Rows
 from numconv.kernels.cpu.separable import Separable
@@ -48,9 +49,9 @@ for _name in ["global_{}_pool", *(f"{_kind}{{}}_pool{_n}d" for _kind in ("", "ad
 for _n in (1, 2, 3):
     TABLES[f"weighted_avg_pool{_n}d"] = TABLES[f"weighted_avg_pool{_n}d_input"] = TABLES[f"lp_pool{_n}d"] = _SUMS
     TABLES[f"lp_pool{_n}d_input"] = tuple(LpGradient(algorithm) for algorithm in _SUMS)
-    if _n < 3:
-        TABLES[f"max_pool{_n}d"] = (Tiled(), *_MAXIMA)
-        TABLES[f"avg_pool{_n}d"] = TABLES[f"avg_pool{_n}d_input"] = (Tiled(), *_SUMS)
+    _tiled = (Tiled(),) if _n < 3 else ()
+    TABLES[f"max_pool{_n}d"], TABLES[f"avg_pool{_n}d"] = (*_tiled, Phased(), *_MAXIMA), (*_tiled, Phased(), *_SUMS)
+    TABLES[f"avg_pool{_n}d_input"] = (*_tiled, *_SUMS)
     TABLES[f"max_unpool{_n}d"], TABLES[f"max_unpool{_n}d_input"] = (Unpool(),), (UnpoolGradient(),)
 
 if PLAIN:
