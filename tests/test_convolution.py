@@ -332,6 +332,16 @@ def test_nan_and_inf_spread_by_the_definition(operation, algorithm, value):
     close(actual[sound], expected[sound])
 
 
+def test_one_channel_keeps_nan_to_its_windows():
+    x, weight = np.zeros((1, 1, 12, 12), np.float32), np.ones((1, 1, 3, 3), np.float32)
+    x[0, 0, 5, 6] = np.nan
+    rejected = nc.explain("conv2d", x, weight, precision="strict").rejected
+    taken = set(nc.algorithms("conv2d")) - set(rejected)
+    assert {"strip", "direct"} <= taken
+    for name in taken:
+        assert np.isnan(nc.conv2d(x, weight, algorithm=name, precision="strict")).sum() == 9, name
+
+
 @algorithms
 def test_nan_filled_data_gives_nan(algorithm):
     x, weight, bias = operands(2)

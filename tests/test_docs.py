@@ -81,10 +81,27 @@ def test_links_lead_somewhere(name):
         assert (PAGES[name].parent / target).exists(), f"{name} links to {target}"
 
 
+SHOWN = re.compile(r"^```text\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("name", ["laboratory/kernel.md", "laboratory/inspect.md"])
+def test_lines_that_an_output_names_are_there(name):
+    text = PAGES[name].read_text("utf-8")
+    lines, outputs = text.splitlines(), "".join(SHOWN.findall(text))
+    named = re.findall(r"line (\d+): +(.+?)(?: \(\d+ deep\))?$", outputs, re.MULTILINE)
+    assert named
+    for number, code in named:
+        assert lines[int(number) - 1].strip() == code
+    decorated = rf"^(\w+) \(\w+, {PAGES[name].name}:(\d+)\)"
+    for kernel, number in re.findall(decorated, outputs, re.MULTILINE):
+        assert lines[int(number)].startswith(f"def {kernel}(")  # the number is that of the decorator
+
+
 MODULES = [
     f"numconv{name}"
     for name in (
-        "", ".kernels", ".nn", ".nn.init", ".nn.utils", ".optim", ".optim.lr_scheduler", ".data", ".models", ".train",
+        "", ".kernels", ".nn", ".nn.init", ".nn.utils", ".optim", ".optim.lr_scheduler", ".data", ".models",
+        ".models.look", ".train",
         ".autograd", ".autograd.functional", ".graph", ".cuda", ".interop.tf", ".lab", ".lab.blocks", ".njit",
     )
 ]  # fmt: skip
@@ -114,10 +131,10 @@ def test_every_public_name_is_in_the_reference(module):
 @pytest.mark.parametrize("module", MODULES)
 def test_examples_of_docstrings_are_right(module, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    members = vars(importlib.import_module(module))
-    names = {name: members[name] for name in public(module) if callable(members.get(name))}
+    whole = importlib.import_module(module)
+    names = {name: value for name, value in vars(whole).items() if name in public(module) and callable(value)}
     runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
-    for name, value in names.items():
+    for name, value in {module: whole, **names}.items():
         for test in doctest.DocTestFinder(exclude_empty=True).find(value, name, globs={"np": np, "nc": nc, **names}):
             runner.run(test)
     assert runner.failures == 0

@@ -9,6 +9,7 @@ from PIL import Image
 
 import numconv as nc
 from numconv import nn
+from numconv.drawing import convolutions, moves, poolings
 from numconv.drawing.scene import number
 from numconv.drawing.scenes import scene_of
 from numconv.lab import reference
@@ -149,6 +150,65 @@ def test_a_problem_brings_its_options():
     )
 
 
+POOLED = {
+    "ceil": ("avg_pool2d", {"kernel_size": 2, "ceil_mode": True, "count_include_pad": False}),
+    "dilated": ("max_pool2d", {"kernel_size": 2, "dilation": 2, "stride": 1, "padding": 1}),
+    "gaussian": ("weighted_avg_pool2d", {"kernel_size": 3, "stride": 2, "padding": ((1, 0), (0, 1))}),
+    "adaptive": ("adaptive_max_pool2d", {"output_size": (2, 3)}),
+    "global": ("global_avg_pool", {}),
+}
+
+
+@pytest.mark.parametrize("case", POOLED)
+def test_a_problem_of_a_pooling_brings_its_options(case):
+    operation, options = POOLED[case]
+    x = array(1, 5, 5)
+    given = {"weights": "gaussian"} if case == "gaussian" else {}
+    problem = nc.PoolProblem.make(operation, (1, *x.shape), **options, **given)
+    assert nc.draw(problem, x)._repr_svg_() == nc.draw(operation, x, **options)._repr_svg_()
+
+
+def test_a_problem_of_an_unpooling_brings_its_size():
+    x = array(1, 5, 5)
+    values, indices = nc.max_pool2d(x, 2, return_indices=True)
+    problem = nc.PoolProblem.make("max_unpool2d", (1, 1, 2, 2), kernel_size=2, output_size=(5, 5))
+    assert "1×2×2 → 1×5×5" in repr(nc.draw(problem, values, indices))
+
+
+def test_weights_of_ones_own_are_not_in_a_problem():
+    problem = nc.PoolProblem.make("weighted_avg_pool2d", (1, 1, 4, 4), kernel_size=2, weights="array")
+    with pytest.raises(TypeError, match="weights are not in the problem"):
+        nc.draw(problem, array(4, 4))
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (np.int8(-128), "−128"), (1024, "1024"), (-99999.4, "−99999"), (100_000, "1e5"), (1.5e10, "1.5e10"),
+        (12.345, "12.3"), (0.125, "0.12"), (-1e-7, "−1e−7"), (-0.0, "0"), (np.nan, "nan"), (-np.inf, "−∞"),
+        (1 - 2000j, "1−2000i"),
+    ],
+)  # fmt: skip
+def test_numbers_are_short(value, shown):
+    assert number(value) == shown
+
+
+def test_integers_that_wrap_are_shown_with_their_sum():
+    drawing = nc.draw("conv1d", np.array([200, 100], np.uint8), np.array([1, 2], np.uint8))
+    assert "sum of the products 400, as uint8 144" in drawing._repr_svg_()
+
+
+def test_nan_is_drawn():
+    assert "= nan" in nc.draw("lp_pool1d", [-1.0, 2.0], norm_type=2.5, kernel_size=2)._repr_svg_()
+    assert "= nan" in nc.draw("conv1d", [np.inf, 2.0], [0.0, 1.0])._repr_svg_()
+
+
+def test_of_several_nan_the_last_wins():
+    _, indices = nc.max_pool1d([[np.nan, 1, np.nan]], 3, return_indices=True)
+    (step,) = scene_of("max_pool1d", np.array([np.nan, 1, np.nan]), None, None, {"kernel_size": 3}).steps
+    assert [tap.place[1] for tap in step.taps if tap.wins] == [indices.item()] == [2]
+
+
 def texts(svg):
     return [e.text for e in ET.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")]
 
@@ -190,7 +250,6 @@ def test_a_gif_has_a_frame_for_each_step(tmp_path):
         (("max_pool1d", [1, 2], [1]), {"kernel_size": 1}, "neither weight nor bias"),
         (("conv2d", np.ones((2, 1, 3, 3)), np.ones((1, 1, 3, 3))), {}, "one image of 2 spatial axes"),
         (("conv1d", np.ones(4), np.ones((3, 3))), {}, "weight must have 3 axes"),
-        (("conv2d", np.ones((40, 40)), np.ones((3, 3))), {}, "at most 600 elements"),
         (("conv1d", np.ones(4), np.ones(3)), {"theme": "blue"}, "theme must be"),
         (("max_unpool1d", np.ones(4)), {"kernel_size": 2}, "needs the indices"),
         (("lp_pool1d", np.ones(4)), {"kernel_size": 2, "norm_type": np.inf}, "as max_pool"),
@@ -199,6 +258,24 @@ def test_a_gif_has_a_frame_for_each_step(tmp_path):
 def test_errors_say_what_was_expected(arguments, options, message):
     with pytest.raises((ValueError, TypeError), match=message):
         nc.draw(*arguments, **options)
+
+
+@pytest.mark.parametrize(
+    ("operation", "weight", "options"),
+    [
+        ("conv2d", np.ones((3, 3)), {}),
+        ("conv_transpose2d", np.ones((3, 3)), {}),
+        ("correlate", np.ones((3, 3)), {}),
+        ("max_pool2d", None, {"kernel_size": 3}),
+        ("max_unpool2d", np.arange(1600).reshape(40, 40), {"kernel_size": 2}),
+        ("pixel_unshuffle", None, {"downscale_factor": 2}),
+    ],
+)
+def test_a_large_picture_is_refused_before_its_steps_are_made(operation, weight, options, monkeypatch):
+    for part in (convolutions, moves, poolings):
+        monkeypatch.setattr(part, "positions", lambda shape: pytest.fail("a step was made"))
+    with pytest.raises(ValueError, match="at most 600 elements in 150 steps"):
+        nc.draw(operation, np.ones((40, 40)), weight, **options)
 
 
 def test_a_file_name_says_the_format(tmp_path):

@@ -345,6 +345,7 @@ def test_heat_hides_the_picture_where_it_is_hot():
         (lambda p: look.overlay(np.zeros((2, 4, 4)), np.zeros((4, 4))), "picture must be of shape"),
         (lambda p: look.overlay(np.zeros((4, 4)), np.zeros((4, 3))), "heat must be of the picture's size"),
         (lambda p: look.overlay(np.zeros((4, 4)), -np.ones((4, 4))), "at least 0"),
+        (lambda p: look.overlay(np.zeros((4, 4)), np.full((4, 4), np.nan)), "at least 0"),
         (lambda p: look.draw_maps({"fc": np.zeros((1, 3))}, p), "'fc' has"),
         (lambda p: look.draw_maps({}, p), "got none"),
         (lambda p: look.draw_pictures({}, p), "got none"),

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from numconv.drawing.scene import Scene, Step, Tap, number, one_image, positions, sizes
+from numconv.drawing.scene import Scene, Step, Tap, check_readable, number, one_image, positions, sizes
 from numconv.ops import convolution, signal
 from numconv.problem import ConvProblem, spatial_axes
 
+Place = tuple[int, ...]
 _NUMPY_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 
 
@@ -42,11 +43,19 @@ def _short(values: tuple[Any, ...]) -> str:
 
 def _sentence(total: Any, bias: Any, problem: ConvProblem, result: Any) -> str:
     if bias is None and problem.activation is None:
-        return f"sum of the products = {number(result)}"
+        wrapped = problem.dtype.kind in "iu" and total != result
+        between = f"{number(total)}, as {problem.dtype} " if wrapped else "= "
+        return f"sum of the products {between}{number(result)}"
     added = "" if bias is None else f" + bias {number(bias)}"
     if problem.activation is None:
         return f"sum {number(total)}{added} = {number(result)}"
     return f"{problem.activation[0]}(sum {number(total)}{added}) = {number(result)}"
+
+
+def _product(source: Place, place: Place, left: Any, right: Any) -> Tap:
+    """A tap of two factors, multiplied as numbers of Python, which do not wrap."""
+    left, right = left.item(), right.item()
+    return Tap(source, place, left * right, (left, right))
 
 
 def convolution_scene(operation: str, x: np.ndarray, weight: np.ndarray, bias: Any, options: dict[str, Any]) -> Scene:
@@ -71,6 +80,7 @@ def _forward(
     problem: ConvProblem, image: np.ndarray, weight: np.ndarray, bias: Any, result: np.ndarray, mode: str
 ) -> Scene:
     source = np.pad(image, ((0, 0), *problem.padding), mode=_NUMPY_MODES[mode])  # type: ignore[call-overload]
+    check_readable(source, result)
     inside = (slice(None), *(slice(b, b + n) for (b, _), n in zip(problem.padding, problem.spatial)))
     each, per = problem.ci // problem.groups, problem.co // problem.groups
     steps = []
@@ -79,8 +89,7 @@ def _forward(
         taps = []
         for c, *k in positions((each, *problem.kernel)):
             place = tuple(p * s + i * d for p, s, i, d in zip(at, problem.stride, k, problem.dilation))
-            left, right = source[first + c, *place], weight[o, c, *k]
-            taps.append(Tap((first + c, *place), (first + c, *k), left * right, (left, right)))
+            taps.append(_product((first + c, *place), (first + c, *k), source[first + c, *place], weight[o, c, *k]))
         total = sum(tap.value for tap in taps)
         sentence = _sentence(total, None if bias is None else bias[o], problem, result[o, *at])
         steps.append(Step((o, *at), range(first, first + each), problem.kernel, taps, sentence, weight[o]))
@@ -91,6 +100,7 @@ def _forward(
 def _transposed(
     problem: ConvProblem, image: np.ndarray, weight: np.ndarray, bias: Any, result: np.ndarray, mode: str
 ) -> Scene:
+    check_readable(image, result)
     each, per = problem.co // problem.groups, problem.ci // problem.groups
     steps = []
     for o, *at in positions(result.shape):
@@ -102,8 +112,11 @@ def _transposed(
             place = [r // s for r, s in zip(reach, problem.stride)]
             hit = all(r % s == 0 and 0 <= p < n for r, s, p, n in zip(reach, problem.stride, place, image.shape[1:]))
             if hit:
-                left, right = image[first + c, *place], weight[first + c, column, *k]
-                taps.append(Tap((first + c, *place), (first + c, *k), left * right, (left, right)))
+                taps.append(
+                    _product(
+                        (first + c, *place), (first + c, *k), image[first + c, *place], weight[first + c, column, *k]
+                    )
+                )
         total = sum(tap.value for tap in taps)
         sentence = _sentence(total, None if bias is None else bias[o], problem, result[o, *at])
         filters = weight[first : first + each, column]

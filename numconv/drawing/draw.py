@@ -132,15 +132,15 @@ def draw(
     """
     known_theme(theme)
     from numconv.drawing.layout import laid_out
-    from numconv.drawing.scene import checked
     from numconv.drawing.scenes import options_of, scene_of
 
     if isinstance(operation, ConvProblem | PoolProblem):
         if options:
             raise TypeError(f"options come with an operation's name, not with a problem: got {sorted(options)}")
         operation, options = operation.operation, options_of(operation)
-    scene = scene_of(operation, np.asarray(as_array("x", x)), weight, bias, options)
-    return Drawing(laid_out(checked(scene)), theme)
+    with np.errstate(all="ignore"):  # NaN and what overflows is shown
+        scene = scene_of(operation, np.asarray(as_array("x", x)), weight, bias, options)
+    return Drawing(laid_out(scene), theme)
 
 
 def draw_channels(*layers: Any, theme: str = "light") -> Drawing:

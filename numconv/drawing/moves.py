@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from numconv.drawing.scene import Scene, Step, Tap, one_image, positions, sizes
+from numconv.drawing.scene import Scene, Step, Tap, check_readable, one_image, positions, sizes
 from numconv.ops import resampling
 
 MOVES = ("channel_shuffle", "pixel_shuffle", "pixel_unshuffle")
@@ -17,6 +17,7 @@ def moving_scene(operation: str, x: np.ndarray, options: dict[str, Any]) -> Scen
     image = one_image("x", x, 2)
     move = getattr(resampling, operation)
     result = move(image[None], **options)[0]
+    check_readable(image, result)
     origin = move(np.arange(image.size).reshape(1, *image.shape), **options)[0]
     steps = []
     for place in positions(result.shape):

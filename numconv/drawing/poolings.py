@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from numconv.drawing.scene import Scene, Step, Tap, number, one_image, positions, sizes
+from numconv.drawing.scene import Scene, Step, Tap, check_readable, number, one_image, positions, sizes
 from numconv.ops import pooling
 from numconv.ops.pooling_call import pool_problem
 from numconv.problem import LAST, PoolProblem, layout_of, spatial_axes
@@ -39,6 +39,7 @@ def pooling_scene(operation: str, x: np.ndarray, options: dict[str, Any]) -> Sce
         problem = PoolProblem.make(f"adaptive_avg_pool{ndim}d", (1, *image.shape), output_size=out)
     filters = None if weights is None else _weights(weights, problem.kernel)
     source, inside = _shown(problem, image, -np.inf if "max" in operation else 0)
+    check_readable(source, result)
     steps = []
     for c, *at in positions(result.shape):
         window, value = _window(problem, c, tuple(at), source, inside), result[c, *at]
@@ -135,8 +136,8 @@ def _window(problem: PoolProblem, channel: int, at: Place, source: np.ndarray, i
 
 
 def _largest(window: _Window, result: Any) -> tuple[list[Tap], str]:
-    alike = (k for k, v in window.values.items() if k in window.within and (v == result or np.isnan(v)))
-    winner = next(alike, None)
+    alike = [k for k, v in window.values.items() if k in window.within and (v == result or np.isnan(v))]
+    winner = alike[-1 if np.isnan(result) else 0] if alike else None  # of equal ones the first, of NaN the last
     taps = [window.tap(k, value, wins=k == winner) for k, value in window.values.items()]
     return taps, f"largest = {number(result)}"
 
@@ -178,6 +179,7 @@ def unpooling_scene(operation: str, x: np.ndarray, indices: Any, options: dict[s
         raise ValueError(f"{operation} needs the indices of the max pooling as its weight argument, got None")
     image, places = one_image("x", x, ndim), one_image("indices", np.asarray(indices), ndim)
     result = getattr(pooling, operation)(image[None], places[None], **options)[0]
+    check_readable(image, result, steps=image.size)
     spatial = result.shape[1:]
     steps = []
     for c, *at in positions(image.shape):

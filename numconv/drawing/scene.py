@@ -47,13 +47,15 @@ class Scene:
 
 
 def number(value: Any) -> str:
-    """A number as it is shown: three digits, two below one, a proper minus."""
+    """A number as it is shown: three digits, two below one, all before the point up to five; a proper minus."""
     if isinstance(value, complex | np.complexfloating):
         return f"{number(value.real)}{'+' if value.imag >= 0 else ''}{number(value.imag)}i"
     if np.isinf(value):
         return "−∞" if value < 0 else "∞"
-    text = f"{float(value):.{2 if abs(value) < 1 else 3}g}"
-    return ("0" if text == "-0" else text).replace("-", "−").replace("e+0", "e").replace("e−0", "e−")
+    value = float(value)
+    size = abs(value)
+    text = f"{value:.0f}" if 1000 <= size < 100_000 else f"{value:.{2 if size < 1 else 3}g}"
+    return ("0" if text == "-0" else text).replace("e+", "e").replace("e0", "e").replace("e-0", "e-").replace("-", "−")
 
 
 def positions(shape: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
@@ -77,14 +79,13 @@ def one_image(name: str, array: np.ndarray, ndim: int) -> np.ndarray:
     )
 
 
-def checked(scene: Scene) -> Scene:
-    """The scene, or a ValueError where it has too many cells to be read."""
-    cells = scene.source.size + scene.result.size
-    if not scene.result.size:
-        raise ValueError(f"the result must have elements to draw, got shape {scene.result.shape}")
-    if cells > LIMIT_CELLS or len(scene.steps) > LIMIT_STEPS:
+def check_readable(source: np.ndarray, result: np.ndarray, steps: int | None = None) -> None:
+    """Refuse what has too many cells or steps to be read, before any step is made."""
+    cells, steps = source.size + result.size, result.size if steps is None else steps
+    if not result.size:
+        raise ValueError(f"the result must have elements to draw, got shape {result.shape}")
+    if cells > LIMIT_CELLS or steps > LIMIT_STEPS:
         raise ValueError(
-            f"a picture shows at most {LIMIT_CELLS} elements and {LIMIT_STEPS} of the result, got {cells} "
-            f"and {scene.result.size}: take fewer channels or a smaller image"
+            f"a picture shows at most {LIMIT_CELLS} elements in {LIMIT_STEPS} steps, got {cells} in {steps}: "
+            "take fewer channels or a smaller image"
         )
-    return scene

@@ -44,22 +44,39 @@ def scene_of(operation: str, x: np.ndarray, weight: Any, bias: Any, options: dic
 
 def options_of(problem: ConvProblem | PoolProblem) -> dict[str, Any]:
     """The arguments that make a problem."""
+    options: dict[str, Any]
     if isinstance(problem, ConvProblem):
         layout = problem.layout_in
         options = {name: getattr(problem, name) for name in ("stride", "padding", "dilation", "groups", "activation")}
         if problem.operation.startswith("conv_transpose"):
             options["output_size"] = problem.spatial
     else:
-        layout = problem.layout
-        options = {name: getattr(problem, name) for name in ("stride", "padding", "dilation")}
-        options["kernel_size"] = problem.kernel
-        if problem.adaptive:
-            options = {} if problem.operation.startswith("global") else {"output_size": problem.out_spatial}
-        for name in ("norm_type", "divisor_override"):
-            if getattr(problem, name, None) is not None:
-                options[name] = getattr(problem, name)
-        if problem.operation.startswith("avg"):
-            options["count_include_pad"] = problem.count_include_pad
+        layout, options = problem.layout, _pooling_options(problem)
     if layout == LAST:
         options["data_format"] = LAST
+    return options
+
+
+def _pooling_options(problem: PoolProblem) -> dict[str, Any]:
+    if problem.operation.startswith("global"):
+        return {}
+    if problem.adaptive:
+        return {"output_size": problem.out_spatial}
+    options: dict[str, Any] = {"kernel_size": problem.kernel, "stride": problem.stride, "padding": problem.padding}
+    kind = problem.operation.partition("_pool")[0]
+    if kind == "weighted_avg":
+        if problem.weights != "gaussian":
+            raise TypeError(f"the weights are not in the problem: name the operation, {problem.operation!r}")
+        return options
+    if problem.operation.startswith("max_unpool"):
+        return options | {"output_size": problem.spatial}
+    # Windows that reach beyond the padded input are there by `ceil_mode` alone.
+    ends = ((o - 1) * s + d * (k - 1) + 1 - b - n - a for o, s, d, k, n, (b, a) in zip(
+        problem.out_spatial, problem.stride, problem.dilation, problem.kernel, problem.spatial, problem.padding
+    ))  # fmt: skip
+    options |= {"dilation": problem.dilation, "ceil_mode": any(end > 0 for end in ends)}
+    if kind == "lp":
+        options["norm_type"] = problem.norm_type
+    if kind == "avg":
+        options |= {"count_include_pad": problem.count_include_pad, "divisor_override": problem.divisor_override}
     return options

@@ -194,6 +194,7 @@ def conv2d(
     ----------
     x : array_like
         (N, C, H, W), or (C, H, W) without a batch; channels last with ``data_format="NHWC"``.
+        Of a float, integer or complex dtype, as `weight` and `bias`.
     weight : array_like
         (out channels, C / groups, kernel height, kernel width), in every data format.
     bias : array_like, optional

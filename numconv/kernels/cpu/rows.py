@@ -6,6 +6,8 @@
 A single channel leaves the register tile with one row, which loads a vector for every multiplication. With R rows of
 the result as R channels, whose kernels are the given one shifted down row by row, a vector meets R of them; the zeros
 cost (R - 1) stride rows of the kernel, so tall kernels gain most. The problem that this makes is computed by `strip`.
+
+NaN and Inf of the input meet those zeros, and spread up to ROWS - 1 rows further up and down than by the definition.
 """
 
 from __future__ import annotations
@@ -71,6 +73,8 @@ class Rows(Algorithm):
             return f"it is not a forward pass from one channel to one: {problem.ci} to {problem.co}"
         if problem.ndim < 2 or problem.dilation[-2] != 1:
             return "there are no neighbouring rows"
+        if problem.precision == "strict":
+            return "precision 'strict' keeps NaN to the windows that hold it, products with zero rows of weights do not"
         if problem.out_spatial[-2] < ROWS or problem.spatial[-2] < (problem.out_spatial[-2] - 1) * problem.stride[-2]:
             return f"fewer than {ROWS} rows"
         return _STRIP.rejects(parts(problem).whole)

@@ -83,12 +83,12 @@ def overlay(picture: Any, heat: Any) -> np.ndarray:
     Raises
     ------
     ValueError
-        If shapes do not go together, or heat is negative.
+        If shapes do not go together, or heat is negative or NaN.
     """
     shown, heat = stretched(_last("picture", picture)), np.asarray(heat)
     if heat.shape != shown.shape[:2]:
         raise ValueError(f"heat must be of the picture's size, {shown.shape[:2]}, got shape {heat.shape}")
-    if heat.min() < 0:
+    if not heat.min() >= 0:  # NaN neither
         raise ValueError(f"heat must be at least 0, got {heat.min()}")
     grey = shown if shown.ndim == 2 else shown @ (0.299, 0.587, 0.114)
     hot = (heat / (heat.max() or 1))[:, :, None]
