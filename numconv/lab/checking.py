@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import html
+import io
 import linecache
 import os
 import pickle
@@ -15,7 +17,7 @@ import textwrap
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import IO, Any
 
 import numpy as np
@@ -242,7 +244,11 @@ def _pickled(spec: dict[str, Any]) -> bytes:
         for module in modules:
             cloudpickle.register_pickle_by_value(module)
         try:
-            return cloudpickle.dumps(spec)
+            file = io.BytesIO()
+            pickler: Any = cloudpickle.Pickler(file)
+            pickler.reducer_override = functools.partial(_reduced, pickler.reducer_override)
+            pickler.dump(spec)
+            return file.getvalue()
         except Exception as error:
             raise TypeError(
                 f"the kernel {spec['kernel']['name']!r} uses something that another process cannot be given: {error}"
@@ -250,6 +256,18 @@ def _pickled(spec: dict[str, Any]) -> bytes:
         finally:
             for module in modules:
                 cloudpickle.unregister_pickle_by_value(module)
+
+
+def _reduced(reduce: Callable[[Any], Any], value: Any) -> Any:
+    """How a value is pickled: a device function as what the simulator takes."""
+    return (_simulated, (value.py_func,)) if type(value).__name__ == "CUDADispatcher" else reduce(value)
+
+
+def _simulated(function: Callable[..., Any]) -> Any:
+    """A device function in the process of a check."""
+    from numba import cuda
+
+    return cuda.jit(device=True)(function)
 
 
 @contextlib.contextmanager

@@ -60,7 +60,7 @@ class Batch:
                     silence = max(SILENCE * self.seconds, 10.0)
                     ready, _, _ = select.select([pipe], [], [], silence)
                     if not ready:
-                        yield q, Failure("hangs", f"{silence:g} s went by, and it waits", self.mode, q)
+                        yield q, Failure("hangs", f"{silence:g} s went by without an answer", self.mode, q)
                         return
                     try:
                         answer, seconds = pickle.load(pipe)
@@ -105,7 +105,7 @@ class Batch:
             os._exit(status)
 
     def _died(self, q: Question, status: int, before: int) -> Failure:
-        """What a fork died of, and the last line that it wrote to the file of errors."""
+        """What a fork died of, and the first line that it wrote to the file of errors."""
         if not os.WIFSIGNALED(status):
             message = f"the process ended with status {os.waitstatus_to_exitcode(status)}"
             return Failure("died", message, self.mode, q)
@@ -119,4 +119,4 @@ class Batch:
             return Failure("out of bounds", message, self.mode, q)
         message = f"the process was ended by {name}"
         said = os.pread(2, 1 << 16, before).decode(errors="replace").strip() if os.fstat(2).st_size > before else ""
-        return Failure("died", f"{message}: {said.splitlines()[-1]}" if said else message, self.mode, q)
+        return Failure("died", f"{message}: {said.splitlines()[0]}" if said else message, self.mode, q)

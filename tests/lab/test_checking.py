@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import subprocess
 import sys
 import threading
@@ -477,6 +478,24 @@ def test_a_kernel_that_cannot_be_handed_on(registry):
     mine = lab.kernel("conv1d", name="mine", when=lambda p: lock.locked())(convolve)
     with pytest.raises(TypeError, match=r"'mine' uses something that another process cannot be given: .*lock"):
         lab.check(mine)
+
+
+def test_a_device_function_is_handed_on(registry):
+    pytest.importorskip("numba_cuda")
+    from numba import cuda
+
+    @cuda.jit(device=True)
+    def first(x, n, c):
+        return x[n, c, 0]
+
+    @lab.kernel("global_avg_pool", device="cuda")
+    @cuda.jit
+    def mine(x, out):
+        out[0, 0, 0] = first(x, 0, 0)
+
+    handed = pickle.loads(checking._pickled(checking._spec(mine)))["kernel"]["function"]
+    (cell,) = handed.__closure__
+    assert cell.cell_contents.py_func.__name__ == "first"
 
 
 def test_a_check_is_of_a_kernel():
