@@ -24,7 +24,10 @@ parts of the items one after another, in each worker, so nothing may depend on w
 Arrays are of one canonical kind: C-contiguous, writeable, aligned, native (see `memory`).
 
 What a factory of this package makes is kept on disk (see `cache`), so it may depend on nothing but its numbers, the
-package's source, the processor and settings in `NUMBA_...` and `NUMCONV_...`. `Kernel.body` runs in plain Python.
+package's source, the processor and settings in `NUMBA_...` and `NUMCONV_...`.
+
+With `NUMBA_DISABLE_JIT=1` nothing is compiled, and bodies run as the plain Python that they are, on one thread: a
+debugger steps through them. Those that call register tiles cannot (see `simd`), so tables then hold none of them.
 """
 
 from __future__ import annotations
@@ -39,10 +42,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
-import numpy.ma  # noqa: F401  loaded here, once: NumPy and Numba load it where they first meet an array
+import numpy as np
+import numpy.ma  # loaded here, once: NumPy and Numba load it where they first meet an array
 
 from numconv import forks
 from numconv.kernels.cpu.replay import note, notes
+from numconv.kernels.cpu.simd import PLAIN
 from numconv.options import Threads, available_cores, get_num_threads
 
 # Reordering and contraction give the speed; nnan and ninf would break NaN and Inf.
@@ -76,11 +81,13 @@ def _compiler_lock() -> Any:
 
 
 def _compile(name: str, function: Callable[..., Any], cached: bool) -> Any:
-    """A dispatcher, also where `NUMBA_DISABLE_JIT` turns `numba.njit` off: kernels hold instructions of the CPU.
+    """A dispatcher, or the function itself where kernels are plain Python.
 
     The name becomes part of the symbols in its machine code. Different functions must not share theirs: code from two
     entries of the cache can meet in one process, and calls between functions go by name.
     """
+    if PLAIN:
+        return function
     from numba.core.registry import CPUDispatcher
 
     from numconv.kernels.cpu.cache import KernelCache
@@ -98,7 +105,7 @@ class Kernel:
     def __init__(self, name: str, body: Callable[..., Any], cached: bool = False) -> None:
         self.name = name
         self.body = body
-        self.serial = _compile(name, body, cached)
+        self.serial = _compile(name, np.errstate(all="ignore")(body) if PLAIN else body, cached)
         self._entry = (0, 0)  # address and tag of the types that were shared last
         self._entries: dict[int, int] = {}
 
@@ -201,7 +208,7 @@ called: dict[int, Any] = {}  # what stands at the addresses that were asked for
 
 def workers(seconds: float) -> int:
     """How many threads work of an estimated single-thread time is worth."""
-    return 1 if seconds < PARALLEL_FROM_SECONDS * _Parallel.cost else get_num_threads()
+    return 1 if PLAIN or seconds < PARALLEL_FROM_SECONDS * _Parallel.cost else get_num_threads()
 
 
 class _Parallel:
@@ -242,7 +249,7 @@ def runner() -> Any:
 
 
 def _start() -> None:
-    layer = "python" if Threads.inherited else _start_numba_threads()
+    layer = "python" if Threads.inherited or PLAIN else _start_numba_threads()
     if layer in ("omp", "tbb"):
         from numconv.kernels.cpu.launch import binder, launcher, runner
 

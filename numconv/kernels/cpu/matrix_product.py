@@ -221,7 +221,7 @@ def times_columns(a: np.ndarray, b: np.ndarray, c: np.ndarray, shape: tuple[int,
     """c (m, n) = a (m, k) b (k, n), for `shape` (m, n, k); `transposed`: a lies as (k, m)."""
     m, n, k = shape
     steps = (1, m) if transposed else (k, 1)
-    if m > 4 and k >= FEW and b.nbytes <= SMALL:
+    if m > 4 and k >= FEW and b.nbytes <= SMALL and not simd.PLAIN:
         across = -(-n // (PANEL * TILE_VECTORS * simd.lanes(c.dtype)))
         items = -(-m // TILE_ROWS) * across
         workers = min(jit.workers(m * n * k * TILED_SECONDS), max(items, 1))

@@ -7,6 +7,9 @@ blocked summation, whose error grows with the square root of STEPS and of the nu
 (Higham, Accuracy and Stability of Numerical Algorithms, section 4.2).
 
 The tiles of `tiles`, `narrow_tile`, `transforms` and `placed_tile` are made of the functions here.
+
+Where `NUMBA_DISABLE_JIT` is set, kernels run as plain Python (`PLAIN`): what moves numbers one by one then does so in
+Python, and tiles, which are nothing but instructions, cannot be called.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+import operator
 import os
 from collections.abc import Callable
 from typing import Any
@@ -22,12 +26,18 @@ import numba
 import numba.extending
 import numpy as np
 from llvmlite import binding, ir
-from numba.core import cgutils, types
+from numba.core import cgutils, config, types
 from numba.np import arrayobj
 
 intrinsic: Any = numba.extending.intrinsic  # its stubs do not know that kernels call without the typing context
+PLAIN = bool(vars(config)["DISABLE_JIT"])
 # Terms added in registers before they join the sum in memory: a step costs 0.4 % more at 128 than at 512, 3 % at 64.
 STEPS = 128
+
+
+def _plainly(function: Callable[..., Any]) -> Callable[[Any], Any]:
+    """Decorate an intrinsic: `function` does the same in plain Python."""
+    return lambda made: function if PLAIN else made
 
 
 @functools.cache
@@ -279,6 +289,7 @@ def call(typing: Any, function: Any, numbers: Any) -> Any:
     return types.void(types.intp, numbers), generate
 
 
+@_plainly(lambda *_: None)
 @intrinsic
 def keep_apart(typing: Any) -> Any:
     """Let no function take this one into itself: a tile's registers are then its own."""
@@ -302,6 +313,7 @@ def prefetch_line(builder: Any, place: Any, level: int = 1) -> None:
     builder.call(function, [builder.bitcast(place, pointer), i32(0), i32(4 - level), i32(1)])
 
 
+@_plainly(lambda *_: None)
 @intrinsic
 def prefetch(typing: Any, place: Any) -> Any:
     """Ask for the cache line at an address."""
@@ -320,6 +332,7 @@ def stream(builder: Any, value: Any, place: Any) -> None:
     builder.store(value, place, align=bits // 8).set_metadata("nontemporal", hint)
 
 
+@_plainly(lambda *_: None)
 @intrinsic
 def settle(typing: Any) -> Any:
     """Wait until what was streamed is in memory, before other threads are told of it."""
@@ -331,6 +344,7 @@ def settle(typing: Any) -> Any:
     return types.void(), generate
 
 
+@_plainly(lambda array, i: array.ctypes.data + int(i) * array.itemsize)
 @intrinsic
 def address(typing: Any, array: Any, i: Any) -> Any:
     """The address of array[i]."""
@@ -412,6 +426,12 @@ def lane_mask(builder: Any, count: int, some: Any, first: int = 0, where: Any = 
     return builder.icmp_signed("<", ir.Constant(kind, list(range(first, first + count))), bound)
 
 
+def _move_plainly(target: Any, to: int, source: Any, at: int, low: int, high: int, length: int) -> None:
+    for lane in range(min(lanes(target.dtype), length)):
+        target[to + lane] = source[at + lane] if low <= lane < high else 0
+
+
+@_plainly(_move_plainly)
 @intrinsic
 def _move_vector(typing: Any, target: Any, to: Any, source: Any, at: Any, low: Any, high: Any, length: Any) -> Any:
     """One vector of `move`: lanes outside low <= lane < high are zero, lanes from `length` on are not stored."""
@@ -453,6 +473,7 @@ def stack(count: int, dtype: str) -> Any:
     """A function that gives an uninitialised array of `count` numbers on the stack of the calling kernel."""
     kind = getattr(types, dtype)
 
+    @_plainly(lambda: np.empty(count, dtype))
     @intrinsic
     def buffer(typing: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -469,6 +490,7 @@ def stack(count: int, dtype: str) -> Any:
     return buffer
 
 
+@_plainly(lambda bits: np.float32(bits.view(np.float16)))
 @intrinsic
 def _from_half(typing: Any, bits: Any) -> Any:
     """float16 bits (uint16) to float32."""
@@ -479,6 +501,7 @@ def _from_half(typing: Any, bits: Any) -> Any:
     return types.float32(types.uint16), generate
 
 
+@_plainly(lambda value: np.float16(value).view(np.uint16))
 @intrinsic
 def _to_half(typing: Any, value: Any) -> Any:
     """float32 to float16 bits (uint16), to nearest even."""
@@ -489,6 +512,7 @@ def _to_half(typing: Any, value: Any) -> Any:
     return types.uint16(types.float32), generate
 
 
+@_plainly(lambda value: value.view(np.uint32 if value.dtype == np.float32 else np.float32))
 @intrinsic
 def _bits(typing: Any, value: Any) -> Any:
     """The 32 bits of a float32, and back."""
@@ -500,6 +524,7 @@ def _bits(typing: Any, value: Any) -> Any:
     return result(value), generate
 
 
+@_plainly(operator.getitem)
 @intrinsic
 def _read(typing: Any, array: Any, i: Any) -> Any:
     """array[i] for i >= 0: without Numba's test for a negative index, which turns vector loads into gathers."""
@@ -511,6 +536,7 @@ def _read(typing: Any, array: Any, i: Any) -> Any:
     return array.dtype(array, types.intp), generate
 
 
+@_plainly(operator.setitem)
 @intrinsic
 def _write(typing: Any, array: Any, i: Any, value: Any) -> Any:
     """array[i] = value for i >= 0: as `_read`."""
@@ -523,6 +549,7 @@ def _write(typing: Any, array: Any, i: Any, value: Any) -> Any:
     return types.void(array, types.intp, array.dtype), generate
 
 
+@_plainly(lambda condition, a, b: a if condition else b)
 @intrinsic
 def choose(typing: Any, condition: Any, a: Any, b: Any) -> Any:
     """a where the condition holds, else b, both of one type and computed in any case."""

@@ -16,6 +16,7 @@ from numconv.kernels.cpu.outer_weight import OuterWeight
 from numconv.kernels.cpu.pooling import PoolAlgorithm
 from numconv.kernels.cpu.rows import Rows
 from numconv.kernels.cpu.separable import Separable
+from numconv.kernels.cpu.simd import PLAIN
 from numconv.kernels.cpu.strip import Strip
 from numconv.kernels.cpu.tiled_pooling import Tiled
 from numconv.kernels.cpu.unpooling import MaxGradient, Unpool, UnpoolGradient
@@ -51,3 +52,6 @@ for _n in (1, 2, 3):
         TABLES[f"max_pool{_n}d"] = (Tiled(), *_MAXIMA)
         TABLES[f"avg_pool{_n}d"] = TABLES[f"avg_pool{_n}d_input"] = (Tiled(), *_SUMS)
     TABLES[f"max_unpool{_n}d"], TABLES[f"max_unpool{_n}d_input"] = (Unpool(),), (UnpoolGradient(),)
+
+if PLAIN:
+    TABLES = {operation: entries[-1:] for operation, entries in TABLES.items()}

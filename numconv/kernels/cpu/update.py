@@ -172,6 +172,8 @@ class Table:
     """
 
     def __init__(self, params: list[np.ndarray], states: list[list[np.ndarray]]) -> None:
+        if simd.PLAIN:
+            raise NotImplementedError("optimisers reach every array from one address: NUMBA_DISABLE_JIT stops that")
         self._anchor, self._size = params[0], params[0].itemsize
         self._origin = _place()(self._anchor)
         sizes = np.array([p.size for p in params])
