@@ -62,19 +62,21 @@ from numconv.ops.classification import (
 )
 from numconv.ops.convolution import (
     conv1d,
-    conv1d_input,
-    conv1d_weight,
     conv2d,
-    conv2d_input,
-    conv2d_weight,
     conv3d,
-    conv3d_input,
-    conv3d_weight,
     conv_transpose1d,
     conv_transpose2d,
     conv_transpose3d,
     plan,
     separable_conv2d,
+)
+from numconv.ops.convolution_gradients import (
+    conv1d_input,
+    conv1d_weight,
+    conv2d_input,
+    conv2d_weight,
+    conv3d_input,
+    conv3d_weight,
 )
 from numconv.ops.custom import register
 from numconv.ops.dice import (

@@ -17,7 +17,7 @@ from numconv.autograd.functional_conv import conv_input, conv_weight
 from numconv.autograd.layout import laid_like
 from numconv.autograd.operations import operation
 from numconv.autograd.tape import apply
-from numconv.ops import convolution
+from numconv.ops import convolution, convolution_gradients
 from numconv.ops.layouts import counted_first, counted_last, shape_last, turns
 from numconv.problem import LAST, channel_axis, conv_padding, per_axis
 
@@ -157,10 +157,10 @@ def conv_weight_rule(grad, output, inputs, attributes, needs):
 
 
 for _ndim in (1, 2, 3):
-    _run = {name: getattr(convolution, name.replace("#", f"{_ndim}d"))
-            for name in ("conv#", "conv_transpose#", "conv#_input", "conv#_weight")}  # fmt: skip
-    operation(f"conv{_ndim}d", _forward(_run["conv#"], _ndim), conv_rule, reads=((1,), (0,)))
-    operation(f"conv_transpose{_ndim}d", _forward(_run["conv_transpose#"], _ndim), conv_transpose_rule,
-              reads=((1,), (0,)))  # fmt: skip
-    operation(f"conv{_ndim}d_input", _input(_run["conv#_input"], _ndim), conv_input_rule, reads=((1,), (0,)))
-    operation(f"conv{_ndim}d_weight", _weight(_run["conv#_weight"], _ndim), conv_weight_rule, reads=((1,), (0,)))
+    for _module, _name, _make, _rule in (
+        (convolution, f"conv{_ndim}d", _forward, conv_rule),
+        (convolution, f"conv_transpose{_ndim}d", _forward, conv_transpose_rule),
+        (convolution_gradients, f"conv{_ndim}d_input", _input, conv_input_rule),
+        (convolution_gradients, f"conv{_ndim}d_weight", _weight, conv_weight_rule),
+    ):
+        operation(_name, _make(getattr(_module, _name), _ndim), _rule, reads=((1,), (0,)))

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from numconv.ops import convolution, pooling
+from numconv.ops import convolution, convolution_gradients, pooling
 from numconv.ops.convolution import as_array
 from numconv.problem import LAST, Pairs, conv_output_shape, integer, layout_of, pairs, per_axis
 
@@ -31,7 +31,7 @@ __all__ = [
 _FORMATS = {1: "NWC", 2: "NHWC", 3: "NDHWC"}
 _OTHER_NAMES = {"filters": "filter", "filter": "filters", "input": "value", "value": "input"}
 _CONVOLUTIONS = {1: convolution.conv1d, 2: convolution.conv2d, 3: convolution.conv3d}
-_TRANSPOSED = {1: convolution.conv1d_input, 2: convolution.conv2d_input, 3: convolution.conv3d_input}
+_TRANSPOSED = {n: getattr(convolution_gradients, f"conv{n}d_input") for n in (1, 2, 3)}
 _MAX = {1: pooling.max_pool1d, 2: pooling.max_pool2d, 3: pooling.max_pool3d}
 _AVERAGE = {1: pooling.avg_pool1d, 2: pooling.avg_pool2d, 3: pooling.avg_pool3d}
 

@@ -1,4 +1,4 @@
-"""Convolutions of arrays: forward, transposed, gradients, separable; plans.
+"""Convolutions of arrays: forward, transposed, separable; plans; how gradients are called.
 
 `convolution` means cross-correlation, as in every framework. A call is looked up by its shapes, dtypes and options in
 a bounded dictionary; on a miss the arguments are checked by making a problem, and the algorithm is selected.
@@ -337,16 +337,16 @@ def conv_transpose3d(
     return _run("conv_transpose3d", x, weight, bias, _TRANSPOSED, values, residual, algorithm, out)
 
 
-def _gradient(
-    operation: str, full: tuple[str, Any], other: tuple[str, Any], gradient: Any, values: tuple[Any, ...],
+def gradient(
+    operation: str, full: tuple[str, Any], other: tuple[str, Any], grad_output: Any, values: tuple[Any, ...],
     algorithm: str, out: np.ndarray | None,
 ) -> np.ndarray:  # fmt: skip
     """The input's or the weight's gradient: `full` is (name, shape wanted), `other` (name, the array that is known)."""
     shape = _sizes(*full)
-    if on_gpu(other[1], gradient, out):
-        given = (full[0], other[0]), shape, other[1], gradient, dict(zip(_GRADIENT, values))
+    if on_gpu(other[1], grad_output, out):
+        given = (full[0], other[0]), shape, other[1], grad_output, dict(zip(_GRADIENT, values))
         return gpu("convolution").gradient(operation, *given, algorithm, out)
-    known, grad = as_array(*other), as_array("grad_output", gradient)
+    known, grad = as_array(*other), as_array("grad_output", grad_output)
     try:
         key: Any = (
             operation, shape, layout(known), layout(grad), out is not None and layout_of_out(out), algorithm,
@@ -400,134 +400,6 @@ def _checked_gradient(
     if of_input:
         problem = arranged_problem(problem, converted(grad if batched else grad[None], dtype))
     return Call(problem, select(problem, algorithm), grad if of_input else known, shape, packs=True)
-
-
-def _input_gradient(
-    ndim: int, input_size: Any, weight: Any, grad_output: Any, stride: Any, padding: Any, dilation: Any, groups: Any,
-    data_format: str | None, algorithm: str, precision: str, out: np.ndarray | None,
-) -> np.ndarray:  # fmt: skip
-    values = (stride, padding, dilation, groups, data_format, precision)
-    known = ("weight", weight)
-    return _gradient(f"conv{ndim}d_input", ("input_size", input_size), known, grad_output, values, algorithm, out)
-
-
-def _weight_gradient(
-    ndim: int, input: Any, weight_size: Any, grad_output: Any, stride: Any, padding: Any, dilation: Any, groups: Any,
-    data_format: str | None, algorithm: str, precision: str, out: np.ndarray | None,
-) -> np.ndarray:  # fmt: skip
-    values = (stride, padding, dilation, groups, data_format, precision)
-    known = ("input", input)
-    return _gradient(f"conv{ndim}d_weight", ("weight_size", weight_size), known, grad_output, values, algorithm, out)
-
-
-def conv2d_input(
-    input_size: Any, weight: Any, grad_output: Any, stride: Any = 1, padding: Any = 0, dilation: Any = 1,
-    groups: int = 1, *, data_format: str | None = None, algorithm: str = "auto", precision: str = "default",
-    out: np.ndarray | None = None,
-) -> np.ndarray:  # fmt: skip
-    """Gradient of `conv2d` with respect to its input.
-
-    Parameters
-    ----------
-    input_size : sequence of int
-        Shape of the input, in `data_format`.
-    weight : array_like
-        As given to `conv2d`.
-    grad_output : array_like
-        Gradient with respect to the result, of its shape.
-    stride, padding, dilation, groups, data_format, algorithm, precision, out
-        As in `conv2d`.
-
-    Returns
-    -------
-    numpy.ndarray
-        Of shape `input_size`. For complex arrays the plain transpose, not conjugated.
-
-    Raises
-    ------
-    ValueError, TypeError
-        As `conv2d`, and where `grad_output` is not of the result's shape.
-    """
-    return _input_gradient(
-        2, input_size, weight, grad_output, stride, padding, dilation, groups, data_format, algorithm, precision, out
-    )
-
-
-def conv1d_input(
-    input_size: Any, weight: Any, grad_output: Any, stride: Any = 1, padding: Any = 0, dilation: Any = 1,
-    groups: int = 1, *, data_format: str | None = None, algorithm: str = "auto", precision: str = "default",
-    out: np.ndarray | None = None,
-) -> np.ndarray:  # fmt: skip
-    """Gradient of `conv1d` with respect to its input: see `conv2d_input`."""
-    return _input_gradient(
-        1, input_size, weight, grad_output, stride, padding, dilation, groups, data_format, algorithm, precision, out
-    )
-
-
-def conv3d_input(
-    input_size: Any, weight: Any, grad_output: Any, stride: Any = 1, padding: Any = 0, dilation: Any = 1,
-    groups: int = 1, *, data_format: str | None = None, algorithm: str = "auto", precision: str = "default",
-    out: np.ndarray | None = None,
-) -> np.ndarray:  # fmt: skip
-    """Gradient of `conv3d` with respect to its input: see `conv2d_input`."""
-    return _input_gradient(
-        3, input_size, weight, grad_output, stride, padding, dilation, groups, data_format, algorithm, precision, out
-    )
-
-
-def conv2d_weight(
-    input: Any, weight_size: Any, grad_output: Any, stride: Any = 1, padding: Any = 0, dilation: Any = 1,
-    groups: int = 1, *, data_format: str | None = None, algorithm: str = "auto", precision: str = "default",
-    out: np.ndarray | None = None,
-) -> np.ndarray:  # fmt: skip
-    """Gradient of `conv2d` with respect to its weight.
-
-    Parameters
-    ----------
-    input : array_like
-        As given to `conv2d`.
-    weight_size : sequence of int
-        Shape of the weight.
-    grad_output : array_like
-        Gradient with respect to the result, of its shape.
-    stride, padding, dilation, groups, data_format, algorithm, precision, out
-        As in `conv2d`.
-
-    Returns
-    -------
-    numpy.ndarray
-        Of shape `weight_size`. For complex arrays the plain transpose, not conjugated.
-
-    Raises
-    ------
-    ValueError, TypeError
-        As `conv2d`, and where `grad_output` is not of the result's shape.
-    """
-    return _weight_gradient(
-        2, input, weight_size, grad_output, stride, padding, dilation, groups, data_format, algorithm, precision, out
-    )
-
-
-def conv1d_weight(
-    input: Any, weight_size: Any, grad_output: Any, stride: Any = 1, padding: Any = 0, dilation: Any = 1,
-    groups: int = 1, *, data_format: str | None = None, algorithm: str = "auto", precision: str = "default",
-    out: np.ndarray | None = None,
-) -> np.ndarray:  # fmt: skip
-    """Gradient of `conv1d` with respect to its weight: see `conv2d_weight`."""
-    return _weight_gradient(
-        1, input, weight_size, grad_output, stride, padding, dilation, groups, data_format, algorithm, precision, out
-    )
-
-
-def conv3d_weight(
-    input: Any, weight_size: Any, grad_output: Any, stride: Any = 1, padding: Any = 0, dilation: Any = 1,
-    groups: int = 1, *, data_format: str | None = None, algorithm: str = "auto", precision: str = "default",
-    out: np.ndarray | None = None,
-) -> np.ndarray:  # fmt: skip
-    """Gradient of `conv3d` with respect to its weight: see `conv2d_weight`."""
-    return _weight_gradient(
-        3, input, weight_size, grad_output, stride, padding, dilation, groups, data_format, algorithm, precision, out
-    )
 
 
 def separable_conv2d(
