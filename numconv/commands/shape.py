@@ -101,9 +101,7 @@ def run(options: argparse.Namespace) -> None:
 def figures(options: argparse.Namespace) -> dict[str, Any]:
     """What the lines say, in numbers, of one convolution or pooling."""
     p = conv_problem("conv_transpose" if options.kind == "transposed" else "conv", options)
-    sizes = p.spatial, p.out_spatial
-    if options.kind == "pool" and options.ceil_mode:
-        sizes = p.spatial, tuple(map(ceil_mode_size, p.spatial, p.kernel, p.stride, p.padding, p.dilation))
+    sizes = p.spatial, rounded_up(p) if options.kind == "pool" and options.ceil_mode else p.out_spatial
     found: dict[str, Any] = {name: getattr(p, name) for name in ("kernel", "stride", "padding", "dilation", "groups")}
     if options.input:
         found |= dict(zip(("input", "output"), sizes[::-1] if options.kind == "transposed" else sizes))
@@ -165,17 +163,17 @@ def pool_lines(options: argparse.Namespace) -> Iterator[str]:
     p = conv_problem("conv", options)
     formulas = [conv_formula(p, options.padding, i) for i in range(p.ndim)]
     if options.ceil_mode:
-        outs = tuple(map(ceil_mode_size, p.spatial, p.kernel, p.stride, p.padding, p.dilation))
-        yield from formula_lines(p.spatial, outs, [formula.replace("floor", "ceil") for formula in formulas])
+        yield from formula_lines(p.spatial, rounded_up(p), [formula.replace("floor", "ceil") for formula in formulas])
         yield "(a last window that would start in the padding behind the image is left out)"
     else:
         yield from formula_lines(p.spatial, p.out_spatial, formulas)
 
 
-def ceil_mode_size(n: int, k: int, s: int, pair: tuple[int, int], d: int) -> int:
-    """Outputs of one axis rounded up, every window starting within the image or the padding before it."""
-    outputs = -((d * (k - 1) + 1 - n - sum(pair)) // s) + 1
-    return outputs - ((outputs - 1) * s >= n + pair[0])
+def rounded_up(p: Any) -> tuple[int, ...]:
+    """The output size of a pooling with ``--ceil-mode``."""
+    from numconv.problem.pooling import pooled_size
+
+    return pooled_size(p.spatial, p.kernel, p.stride, p.padding, p.dilation, True)
 
 
 def field_lines(options: argparse.Namespace) -> Iterator[str]:

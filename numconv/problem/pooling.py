@@ -161,7 +161,7 @@ class PoolProblem:
         _check_below("padding", itertools.chain(*pads), 2**31)
         if not isinstance(padding, str) and not is_pairs(padding):
             _check_half(pads, kernel, dilations)
-        out = _pooled_size(size, kernel, strides, pads, dilations, ceil_mode)
+        out = pooled_size(size, kernel, strides, pads, dilations, ceil_mode)
         if divisor_override is not None and integer("divisor_override", divisor_override) == 0:
             raise ValueError("divisor_override must not be 0")
         if operation.startswith("lp"):
@@ -273,7 +273,7 @@ def _check_half(pads: Pairs, kernel: tuple[int, ...], dilation: tuple[int, ...])
             )
 
 
-def _pooled_size(
+def pooled_size(
     size: tuple[int, ...],
     kernel: tuple[int, ...],
     stride: tuple[int, ...],
