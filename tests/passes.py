@@ -73,21 +73,28 @@ def arranged(array: np.ndarray, layout: str) -> np.ndarray:
     return np.moveaxis(array, 1, -1) if shown_last else array
 
 
-def call(case: ConvCase, operation: str, operands: tuple[np.ndarray, ...], layout: str, **more) -> np.ndarray:
-    """The public function on channels-first operands, arranged; its result channels first."""
+def call(
+    case: ConvCase, operation: str, operands: tuple[np.ndarray, ...], layout: str, *,
+    image=arranged, to_device=lambda array: array, to_host=lambda array: array, **more,
+) -> np.ndarray:  # fmt: skip
+    """The public function on channels-first operands, arranged; its result channels first.
+
+    `image` arranges what has channels, on the device; `to_device` takes weights and biases there.
+    """
     last = LAYOUTS[layout][0]
     function = getattr(nc, operation)
     more |= case.options | {"data_format": "channels_last" if last else None}
     x_shape = (case.n, *case.spatial, case.ci) if last else case.x_shape
     if operation.endswith("_input"):
         weight, gradient = operands
-        result = function(x_shape, weight, arranged(gradient, layout), **more)
+        result = function(x_shape, to_device(weight), image(gradient, layout), **more)
     elif operation.endswith("_weight"):
         x, gradient = operands
-        return function(arranged(x, layout), case.weight_shape, arranged(gradient, layout), **more)
+        return to_host(function(image(x, layout), case.weight_shape, image(gradient, layout), **more))
     else:
         x, *rest = operands
-        result = function(arranged(x, layout), *rest, **more)
+        result = function(image(x, layout), *map(to_device, rest), **more)
+    result = to_host(result)
     return np.moveaxis(result, -1, 1) if last else result
 
 

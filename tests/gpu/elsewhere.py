@@ -1,8 +1,10 @@
 """The named cases of `passes`, asked of arrays on a GPU."""
 
+import functools
 import math
 
 import numpy as np
+import passes
 import pytest
 from passes import LAYOUTS, problem_of
 
@@ -32,20 +34,5 @@ def arranged(array, layout):
     return there if shown_last else memory.transpose(there, (0, last, *range(1, last)))
 
 
-def call(case, operation, operands, layout, **more):
-    """The public function on channels-first host operands, copied to the device; its result on the host."""
-    last = LAYOUTS[layout][0]
-    function = getattr(nc, operation)
-    more |= case.options | {"data_format": "channels_last" if last else None}
-    x_shape = (case.n, *case.spatial, case.ci) if last else case.x_shape
-    if operation.endswith("_input"):
-        weight, gradient = operands
-        result = function(x_shape, nc.cuda.to_device(weight), arranged(gradient, layout), **more)
-    elif operation.endswith("_weight"):
-        x, gradient = operands
-        return nc.cuda.to_host(function(arranged(x, layout), case.weight_shape, arranged(gradient, layout), **more))
-    else:
-        x, *rest = operands
-        result = function(arranged(x, layout), *map(nc.cuda.to_device, rest), **more)
-    result = nc.cuda.to_host(result)
-    return np.moveaxis(result, -1, 1) if last else result
+# `passes.call` on the device, its result on the host.
+call = functools.partial(passes.call, image=arranged, to_device=nc.cuda.to_device, to_host=nc.cuda.to_host)
