@@ -25,6 +25,7 @@ from numconv.problem import (
     accumulator_dtype,
     integer,
     spatial_axes,
+    with_batch,
 )
 
 _TURN = 2e-3  # seconds for which one candidate runs before the next takes its turn
@@ -308,14 +309,11 @@ def _call(operation: str, x: Any, weight: Any, bias: Any, arguments: dict[str, A
         raise ValueError("padding_mode must be 'zeros': pad x first")
     if gradient and not (bias is residual is activation is None):
         raise TypeError(f"bias, residual and activation must be left out for {operation}")
-    if x.ndim not in (ndim + 1, ndim + 2):
-        raise ValueError(
-            f"x must have {ndim + 2} axes, or {ndim + 1} without a batch, for {operation}, got shape {x.shape}"
-        )
-    batched = x.ndim == ndim + 2
+    whole = with_batch("x", x.shape, operation)
+    batched = x.ndim == len(whole)
     dtype = common_dtype(x=x, weight=weight, bias=bias)
     problem = ConvProblem.make(
-        f"conv{ndim}d" if gradient else operation, x.shape if batched else (1, *x.shape), weight.shape, dtype,
+        f"conv{ndim}d" if gradient else operation, whole, weight.shape, dtype,
         bias_shape=None if bias is None else bias.shape, residual=residual is not None, **arguments,
     )  # fmt: skip
     if residual is not None:

@@ -37,6 +37,7 @@ from numconv.problem import (
     per_axis,
     spatial_axes,
     supported_dtype,
+    with_batch,
 )
 
 PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
@@ -143,14 +144,10 @@ def _checked(
 ) -> Call:
     """Check everything that does not depend on the values, and choose."""
     dtype = common_dtype(x=x, weight=weight, bias=bias)
-    ndim = spatial_axes(operation)
-    if x.ndim not in (ndim + 1, ndim + 2):
-        raise ValueError(
-            f"x must have {ndim + 2} axes, or {ndim + 1} without a batch, for {operation}, got shape {x.shape}"
-        )
-    whole = x if x.ndim == ndim + 2 else x[None]
+    shape = with_batch("x", x.shape, operation)
+    whole = x if x.ndim == len(shape) else x[None]
     problem = ConvProblem.make(
-        operation, whole.shape, weight.shape, dtype,
+        operation, shape, weight.shape, dtype,
         bias_shape=None if bias is None else bias.shape, residual=residual, **arguments,
     )  # fmt: skip
     problem = arranged_problem(problem, converted(whole, dtype))
@@ -385,14 +382,10 @@ def _checked_gradient(
     ndim = spatial_axes(operation)
     of_input = operation.endswith("_input")
     x_shape, weight_shape = (shape, known.shape) if of_input else (known.shape, shape)
-    if len(x_shape) not in (ndim + 1, ndim + 2):
-        raise ValueError(
-            f"{names[0] if of_input else names[1]} must have {ndim + 2} axes, or {ndim + 1} without a batch, "
-            f"for {operation}, got {x_shape}"
-        )
-    batched = len(x_shape) == ndim + 2
+    whole = with_batch(names[0] if of_input else names[1], x_shape, operation)
+    batched = len(x_shape) == len(whole)
     dtype = common_dtype(**{names[1]: known, "grad_output": grad})
-    problem = ConvProblem.make(f"conv{ndim}d", x_shape if batched else (1, *x_shape), weight_shape, dtype, **arguments)
+    problem = ConvProblem.make(f"conv{ndim}d", whole, weight_shape, dtype, **arguments)
     expected = problem.output_shape if batched else problem.output_shape[1:]
     if grad.shape != expected:
         raise ValueError(f"grad_output must have the convolution's output shape {expected}, got {grad.shape}")
@@ -503,11 +496,8 @@ def plan(
     bias = None if bias is None else as_array("bias", bias)
     kind = common_dtype(weight=weight, bias=bias) if dtype is None else supported_dtype("dtype", np.dtype(dtype))
     shape = _sizes("x_shape", x_shape)
-    if len(shape) not in (ndim + 1, ndim + 2):
-        raise ValueError(f"x_shape must have {ndim + 2} entries, or {ndim + 1} without a batch, got {shape}")
-    batched = len(shape) == ndim + 2
+    whole = with_batch("x_shape", shape, operation)
     arguments["bias_shape"] = None if bias is None else bias.shape
-    whole = shape if batched else (1, *shape)
     problem = ConvProblem.make(operation, whole, weight.shape, kind, **arguments)
     weight = np.ascontiguousarray(converted(weight, kind))
-    return make_plan(problem, algorithm, weight, bias, batched, arguments)
+    return make_plan(problem, algorithm, weight, bias, len(shape) == len(whole), arguments)

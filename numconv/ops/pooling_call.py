@@ -14,7 +14,17 @@ from numconv.kernels.cpu.memory import LARGE, empty, native
 from numconv.ops.convolution import as_array, common_dtype
 from numconv.ops.device import gpu, on_gpu
 from numconv.options import options as settings
-from numconv.problem import FIRST, HALF, LAST, PoolProblem, integer, join_shape, layout_of, spatial_axes, split_shape
+from numconv.problem import (
+    FIRST,
+    HALF,
+    LAST,
+    PoolProblem,
+    integer,
+    join_shape,
+    layout_of,
+    split_shape,
+    with_batch,
+)
 
 _LIMIT = 4096  # calls remembered
 _INDEX = np.dtype(np.int64)
@@ -78,7 +88,7 @@ def pool(operation: str, x: Any, algorithm: str, *, weights: Any = None, **optio
     kind, given = _weights(weights)
     key, call = _find(operation, x.shape, x.dtype, x.strides, algorithm, kind, *options.values())
     if call is None:
-        shape = x.shape if operation.startswith("global") else _batched("x", x.shape, operation)
+        shape = x.shape if operation.startswith("global") else with_batch("x", x.shape, operation)
         problem = PoolProblem.make(operation, shape, x.dtype, weights=kind, **options)
         shape = problem.output_shape[len(shape) - x.ndim :]
         if problem.adaptive and set(problem.out_spatial) == {1} and x.flags.c_contiguous:
@@ -98,7 +108,7 @@ def pool_gradient(
     kind, given = _weights(weights)
     key, call = _find(operation, size, grad_output.shape, grad_output.dtype, algorithm, kind, *options.values())
     if call is None:
-        shape = size if operation.startswith("global") else _batched("input_size", size, operation)
+        shape = size if operation.startswith("global") else with_batch("input_size", size, operation)
         problem = PoolProblem.make(operation, shape, grad_output.dtype, weights=kind, **options)
         _check_shape("grad_output", grad_output, problem.output_shape[len(shape) - len(size) :])
         if problem.adaptive and set(problem.out_spatial) == {1}:
@@ -116,7 +126,7 @@ def pool_problem(operation: str, x: np.ndarray, *, weights: Any = None, **option
     if operation.startswith("global"):
         shape, options["data_format"] = _few_axes("x", x.shape, options.get("data_format"))
     else:
-        shape = _batched("x", x.shape, operation)
+        shape = with_batch("x", x.shape, operation)
     by_indices = "max" in operation and operation.endswith("_input")
     forward = operation.removesuffix("_input") if by_indices else operation
     problem = PoolProblem.make(forward, shape, x.dtype, weights=kind, **options)
@@ -159,7 +169,7 @@ def lp_gradient(operation: str, x: Any, grad_output: Any, norm_type: Any, algori
     dtype = common_dtype(x=x, grad_output=grad_output)
     key, call = _find(operation, x.shape, grad_output.shape, dtype, algorithm, *options.values())
     if call is None:
-        shape = _batched("x", x.shape, operation)
+        shape = with_batch("x", x.shape, operation)
         problem = PoolProblem.make(operation, shape, dtype, **options)
         _check_shape("grad_output", grad_output, problem.output_shape[len(shape) - x.ndim :])
         call = _remember(key, _choose(problem, algorithm, x.shape))
@@ -171,7 +181,7 @@ def adaptive_gradient(
 ) -> Any:
     """The gradient of an adaptive average: `pool_gradient` with the output's size from `grad_output`."""
     grad_output, size = _any_array("grad_output", grad_output), _size(input_size)
-    shape = _batched("input_size", size, operation)
+    shape = with_batch("input_size", size, operation)
     output_size = _spatial("grad_output", grad_output, size, shape, data_format)
     return pool_gradient(operation, size, grad_output, algorithm, output_size=output_size, data_format=data_format)
 
@@ -248,7 +258,7 @@ def max_gradient(operation: str, input_size: Any, indices: Any, grad_output: Any
     grad_output, size = as_array("grad_output", grad_output), _size(input_size)
     key, call = _find(operation, size, grad_output.shape, grad_output.dtype, data_format)
     if call is None:
-        shape = size if operation.startswith("global") else _batched("input_size", size, operation)
+        shape = size if operation.startswith("global") else with_batch("input_size", size, operation)
         spatial = _spatial("grad_output", grad_output, size, shape, data_format)
         problem = PoolProblem.make(operation, shape, grad_output.dtype, output_size=spatial, data_format=data_format)
         _check_shape("grad_output", grad_output, problem.output_shape[len(shape) - len(size) :])
@@ -264,7 +274,7 @@ def unpool(operation: str, x: Any, indices: Any, **options: Any) -> Any:
     x = as_array("x", x)
     key, call = _find(operation, x.shape, x.dtype, *options.values())
     if call is None:
-        shape = _batched("x", x.shape, operation)
+        shape = with_batch("x", x.shape, operation)
         problem = PoolProblem.make(operation, shape, x.dtype, **options)
         call = _remember(key, _choose(problem, "auto", problem.input_shape[len(shape) - x.ndim :]))
     indices = _indices(indices, x.shape, "x", call.problem)
@@ -278,7 +288,7 @@ def unpool_gradient(operation: str, input_size: Any, indices: Any, grad_output: 
     grad_output, size = as_array("grad_output", grad_output), _size(input_size)
     key, call = _find(operation, size, grad_output.shape, grad_output.dtype, data_format)
     if call is None:
-        shape = _batched("input_size", size, operation)
+        shape = with_batch("input_size", size, operation)
         spatial = _spatial("grad_output", grad_output, size, shape, data_format)
         problem = PoolProblem.make(operation, shape, grad_output.dtype, output_size=spatial, data_format=data_format)
         _check_shape("grad_output", grad_output, problem.input_shape[len(shape) - len(size) :])
@@ -313,16 +323,6 @@ def _remember(key: Any, call: Call) -> Call:
             _calls.clear()
         _calls[key] = call
     return call
-
-
-def _batched(name: str, shape: tuple[int, ...], operation: str) -> tuple[int, ...]:
-    """The shape with a batch axis."""
-    ndim = spatial_axes(operation)
-    if len(shape) not in (ndim + 1, ndim + 2):
-        raise ValueError(
-            f"{name} must have {ndim + 2} axes, or {ndim + 1} without a batch, for {operation}, got {shape}"
-        )
-    return shape if len(shape) == ndim + 2 else (1, *shape)
 
 
 def _collapsed(problem: PoolProblem) -> PoolProblem:

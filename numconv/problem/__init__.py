@@ -22,6 +22,7 @@ from numconv.problem.arguments import (
     spatial_axes,
     split_shape,
     supported_dtype,
+    with_batch,
 )
 from numconv.problem.common import remembered
 from numconv.problem.convolution import ConvProblem
@@ -61,4 +62,5 @@ __all__ = [
     "split_shape",
     "supported_dtype",
     "window_output_size",
+    "with_batch",
 ]

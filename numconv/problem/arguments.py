@@ -161,3 +161,14 @@ def split_shape(shape: Sequence[int], layout: str) -> tuple[int, int, tuple[int,
 def join_shape(n: int, channels: int, spatial: Sequence[int], layout: str) -> tuple[int, ...]:
     """The shape that `split_shape` takes apart."""
     return (n, *spatial, channels) if layout == LAST else (n, channels, *spatial)
+
+
+def with_batch(name: str, shape: Sequence[int], operation: str) -> tuple[int, ...]:
+    """The shape of what an operation takes, with a batch axis: 1 where it has none."""
+    ndim = spatial_axes(operation)
+    if len(shape) not in (ndim + 1, ndim + 2):
+        raise ValueError(
+            f"{name} must have {ndim + 2} axes, or {ndim + 1} without a batch, for {operation}, "
+            f"got shape {tuple(shape)}"
+        )
+    return tuple(shape) if len(shape) == ndim + 2 else (1, *shape)

@@ -14,7 +14,7 @@ from numconv.ops.cuda.borders import check_together, taking
 from numconv.ops.device import observed
 from numconv.options import options
 from numconv.plan import check_planned_shape, described, resized
-from numconv.problem import LAST, ConvProblem, spatial_axes, supported_dtype
+from numconv.problem import LAST, ConvProblem, spatial_axes, supported_dtype, with_batch
 
 _LIMIT = 4096  # calls remembered
 _calls: dict[Any, _Call] = {}
@@ -99,7 +99,7 @@ def _checked(
 ) -> _Call:
     """Check all that does not depend on values, and choose."""
     dtype, ndim = _common_dtype(x=x, weight=weight, bias=bias), spatial_axes(operation)
-    whole = _batched("x", x.shape, ndim, operation)
+    whole = with_batch("x", x.shape, operation)
     problem = ConvProblem.make(
         operation, whole, weight.shape, dtype, bias_shape=None if bias is None else bias.shape, residual=residual,
         **arguments,
@@ -116,14 +116,6 @@ def problem(operation: str, x: Any, weight: Any, bias: Any, arguments: dict[str,
     forward = f"conv{ndim}d" if gradient else operation
     call = _checked(forward, x, weight, bias, arguments, residual, "auto")
     return call.problem.with_operation(operation) if gradient else call.problem
-
-
-def _batched(name: str, shape: tuple[int, ...], ndim: int, operation: str) -> tuple[int, ...]:
-    if len(shape) not in (ndim + 1, ndim + 2):
-        raise ValueError(
-            f"{name} must have {ndim + 2} axes, or {ndim + 1} without a batch, for {operation}, got shape {shape}"
-        )
-    return tuple(shape) if len(shape) == ndim + 2 else (1, *shape)
 
 
 def arranged(problem: ConvProblem, x: Any) -> ConvProblem:
@@ -193,7 +185,7 @@ def _checked_gradient(
 ) -> _Call:  # fmt: skip
     ndim, of_input = spatial_axes(operation), operation.endswith("_input")
     x_shape, weight_shape = (shape, known.shape) if of_input else (known.shape, shape)
-    whole = _batched(names[0] if of_input else names[1], x_shape, ndim, operation)
+    whole = with_batch(names[0] if of_input else names[1], x_shape, operation)
     dtype = _common_dtype(**{names[1]: known}, grad_output=grad)
     problem = ConvProblem.make(f"conv{ndim}d", whole, weight_shape, dtype, **arguments)
     expected = problem.output_shape[ndim + 2 - len(x_shape) :]
@@ -298,7 +290,7 @@ def plan(
     """A plan for a weight, and a bias, on a GPU."""
     check_together(weight=weight, bias=bias)
     ndim = spatial_axes(operation)
-    whole = _batched("x_shape", shape, ndim, operation)
+    whole = with_batch("x_shape", shape, operation)
     dtype = _common_dtype(weight=weight, bias=bias)
     arguments = arguments | {"bias_shape": None if bias is None else bias.shape}
     problem = replace(ConvProblem.make(operation, whole, weight.shape, dtype, **arguments), device="cuda")

@@ -19,7 +19,7 @@ from numconv.ops.cuda.borders import check_together, taking
 from numconv.ops.cuda.convolution import _lies_last
 from numconv.ops.device import observed
 from numconv.options import options as settings
-from numconv.problem import LAST, PoolProblem, layout_of, spatial_axes
+from numconv.problem import LAST, PoolProblem, layout_of, spatial_axes, with_batch
 
 _LIMIT = 4096  # calls remembered
 _INDEX = np.dtype(np.int64)
@@ -92,7 +92,7 @@ def pool(operation: str, x: Any, algorithm: str, **options: Any) -> Any:
         return memory.contiguous(memory.transpose(found, back))
 
     def make() -> tuple[PoolProblem, str, tuple[int, ...]]:
-        shape = x.shape if operation.startswith("global") else host._batched("x", x.shape, operation)
+        shape = x.shape if operation.startswith("global") else with_batch("x", x.shape, operation)
         problem = PoolProblem.make(operation, shape, x.dtype, **options)
         return problem, algorithm, problem.output_shape[len(shape) - x.ndim :]
 
@@ -106,7 +106,7 @@ def pool_gradient(operation: str, size: tuple[int, ...], grad_output: Any, algor
     _supported(operation, options)
 
     def make() -> tuple[PoolProblem, str, tuple[int, ...]]:
-        shape = size if operation.startswith("global") else host._batched("input_size", size, operation)
+        shape = size if operation.startswith("global") else with_batch("input_size", size, operation)
         problem = PoolProblem.make(operation, shape, grad_output.dtype, **options)
         host._check_shape("grad_output", grad_output, problem.output_shape[len(shape) - len(size) :])
         return problem, algorithm, size
@@ -122,7 +122,7 @@ def max_gradient(operation: str, size: tuple[int, ...], indices: Any, grad_outpu
     check_together(indices=indices, grad_output=grad_output)
 
     def make() -> tuple[PoolProblem, str, tuple[int, ...]]:
-        shape = size if operation.startswith("global") else host._batched("input_size", size, operation)
+        shape = size if operation.startswith("global") else with_batch("input_size", size, operation)
         spatial = host._spatial("grad_output", grad_output, size, shape, data_format)
         problem = PoolProblem.make(operation, shape, grad_output.dtype, output_size=spatial, data_format=data_format)
         host._check_shape("grad_output", grad_output, problem.output_shape[len(shape) - len(size) :])
@@ -139,7 +139,7 @@ def unpool(operation: str, x: Any, indices: Any, **options: Any) -> Any:
     check_together(x=x, indices=indices)
 
     def make() -> tuple[PoolProblem, str, tuple[int, ...]]:
-        shape = host._batched("x", x.shape, operation)
+        shape = with_batch("x", x.shape, operation)
         problem = PoolProblem.make(operation, shape, x.dtype, **options)
         return problem, "auto", problem.input_shape[len(shape) - x.ndim :]
 
@@ -154,7 +154,7 @@ def unpool_gradient(operation: str, size: tuple[int, ...], indices: Any, grad_ou
     check_together(indices=indices, grad_output=grad_output)
 
     def make() -> tuple[PoolProblem, str, tuple[int, ...]]:
-        shape = host._batched("input_size", size, operation)
+        shape = with_batch("input_size", size, operation)
         spatial = host._spatial("grad_output", grad_output, size, shape, data_format)
         problem = PoolProblem.make(operation, shape, grad_output.dtype, output_size=spatial, data_format=data_format)
         host._check_shape("grad_output", grad_output, problem.input_shape[len(shape) - len(size) :])
