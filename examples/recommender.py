@@ -39,14 +39,11 @@ def sessions(path):
 
 
 library = Path(sysconfig.get_path("stdlib"))
-packages = [Path(find_spec(name).origin).parent for name in ("numpy", "numba")]
-files = [
-    *library.glob("*.py"),
-    *library.glob("[a-z]*/*.py"),
-    *(p for package in packages for p in package.rglob("*.py")),
-]
-left_out = {"test", "tests", "idlelib", "lib2to3"}
-files = sorted(path for path in set(files) if not left_out & set(path.parts))
+found = [(library, path) for pattern in ("*.py", "[a-z]*/*.py") for path in library.glob(pattern)]
+for package in (Path(find_spec(name).origin).parent for name in ("numpy", "numba")):
+    found += [(package, path) for path in package.rglob("*.py")]
+left_out = {"test", "tests", "idlelib", "lib2to3", "site-packages", "dist-packages"}
+files = sorted(path for root, path in found if not left_out & set(path.relative_to(root).parts))
 modules = [[calls for calls in sessions(path) if len(calls) >= 3] for path in files]
 np.random.default_rng(0).shuffle(modules)
 fifth = len(modules) // 5
