@@ -266,7 +266,9 @@ def select(problem: Any, name: str = "auto", *, packed: bool = False, weight: np
         if reason is not None:
             raise ValueError(f"algorithm {name!r} rejects this problem: {reason}")
         return entries[name]
-    cheapest_first = sorted(candidates(problem, packed=packed), key=lambda row: row[1])
+    optional = _optional(problem)
+    rows = (_estimate(a, problem, packed, None) for a in entries.values() if id(a) not in optional)
+    cheapest_first = sorted(rows, key=lambda row: row[1])
     taking = (a for a, _, reason in cheapest_first if reason is None and _values(a, problem, weight) is None)
     return next(taking)
 
@@ -300,14 +302,26 @@ def candidates(
 
     The seconds are those of one thread, with those of packing the weight unless it is `packed`.
     """
-    optional = {id(a) for a, default in _registered.get((problem.operation, problem.device), ()) if not default}
-    found: list[tuple[Algorithm, float, str | None]] = []
+    optional = _optional(problem)
+    found = []
     for algorithm in table(problem.operation, problem.device):
-        reason = rejection(algorithm, problem, packed, weight)
-        if reason is None and id(algorithm) in optional:
-            reason = "registered without default=True: it runs where it is named"
-        cost = float("inf")
-        if reason is None:
-            cost = algorithm.cost(problem) + (0.0 if packed else algorithm.packing(problem))
-        found.append((algorithm, cost, reason))
+        row = _estimate(algorithm, problem, packed, weight)
+        if row[2] is None and id(algorithm) in optional:
+            row = (algorithm, float("inf"), "registered without default=True: it runs where it is named")
+        found.append(row)
     return found
+
+
+def _optional(problem: Any) -> set[int]:
+    """Ids of the algorithms that run only where they are named. A choice asks them nothing: a user's may raise."""
+    return {id(a) for a, default in _registered.get((problem.operation, problem.device), ()) if not default}
+
+
+def _estimate(
+    algorithm: Algorithm, problem: Any, packed: bool, weight: np.ndarray | None
+) -> tuple[Algorithm, float, str | None]:
+    """An algorithm's row of `candidates`."""
+    reason = rejection(algorithm, problem, packed, weight)
+    if reason is not None:
+        return algorithm, float("inf"), reason
+    return algorithm, algorithm.cost(problem) + (0.0 if packed else algorithm.packing(problem)), None

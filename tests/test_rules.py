@@ -536,7 +536,9 @@ def device(monkeypatch):
     device.table(Foreign)["to_numpy"] = lambda value, readonly=False: value.inside
     from numconv.autograd import rules_conv, rules_pool
 
-    for module in (rules_conv.convolution, rules_pool.pooling, rules_pool.pooling_gradients):
+    for module in (
+        rules_conv.convolution, rules_conv.convolution_gradients, rules_pool.pooling, rules_pool.pooling_gradients,
+    ):  # fmt: skip
         for name in TABLE:
             if hasattr(module, name):
                 monkeypatch.setattr(TABLE[name], "forward", on_device(TABLE[name].forward))

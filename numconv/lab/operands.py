@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+import numconv as nc
 from numconv.algorithm import algorithms, select
-from numconv.ops import convolution
 from numconv.ops.device import gpu
 from numconv.ops.pooling_call import Call as PoolCall
 from numconv.problem import FIRST, LAST, ConvProblem, PoolProblem, accumulator_dtype, join_shape
@@ -121,7 +121,7 @@ class Operands:
             return None
         x, operands = self.placed["x"], (self.placed["weight"], self.placed.get("bias"))
         options = _options(problem) | {"dtype": problem.dtype, "algorithm": algorithm}
-        return convolution.plan(problem.operation, tuple(x.shape), *operands, **options)
+        return nc.plan(problem.operation, tuple(x.shape), *operands, **options)
 
     def planned(self, plan: Any, out: bool = False) -> Callable[[], Any]:
         """A plan's call; into an array of NaN if `out` says so."""
@@ -161,7 +161,7 @@ class Operands:
         if isinstance(problem, PoolProblem):
             make: Any = gpu("pooling").Call if problem.device == "cuda" else PoolCall
             return partial(make(problem, select(problem, algorithm), problem.result_shape).run, *arrays.values())
-        function = getattr(convolution, problem.operation)
+        function = getattr(nc, problem.operation)
         keywords = {**_options(problem), "algorithm": algorithm, **out}
         if problem.operation.endswith("_input"):
             return partial(function, problem.input_shape, arrays["weight"], arrays["grad"], **keywords)

@@ -13,6 +13,9 @@ from numconv.problem import HALF, supported_dtype
 __all__ = ["filter", "separate"]
 
 SEPARABLE_FROM = 49  # taps of a kernel that `filter` tries to separate: 7 x 7 become 7 + 7
+FACTORED = (
+    1e-14  # of a kernel's norm: rounding of the factors, 1.5 to 2.4 eps of float64 for 7x7, by processor and BLAS
+)
 
 
 def filter(image: Any, kernel: Any, boundary: str = "reflect") -> np.ndarray:
@@ -94,7 +97,7 @@ def _passes(kernel: np.ndarray, dtype: np.dtype) -> list[np.ndarray]:
     if kernel.size < SEPARABLE_FROM or 1 in kernel.shape:
         return [kernel]
     try:
-        column, row = separate(kernel, 2 * float(np.finfo(dtype).eps))
+        column, row = separate(kernel, max(2 * float(np.finfo(dtype).eps), FACTORED))
     except ValueError:
         return [kernel]
     return [column[:, None], row[None, :]]

@@ -355,6 +355,14 @@ def test_default_runs_also_where_it_is_not_named(registry):
     assert other.algorithm != "mine" and other.rejected["mine"] == "it takes 4 channels"
 
 
+def test_a_kernel_that_raises_disturbs_no_call_that_does_not_name_it(registry):
+    lab.kernel("conv1d", when=lambda problem: 1 // 0)(forward)
+    x, w = normal(1, 2, 9), normal(3, 2, 3)
+    assert_allclose(nc.conv1d(x, w), reference.conv(x, w), atol=1e-5)
+    with pytest.raises(ZeroDivisionError):
+        nc.conv1d(x, w, algorithm="forward")
+
+
 def test_prepare_packs_once(registry):
     packed = []
 
