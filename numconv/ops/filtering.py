@@ -13,9 +13,7 @@ from numconv.problem import HALF, supported_dtype
 __all__ = ["filter", "separate"]
 
 SEPARABLE_FROM = 49  # taps of a kernel that `filter` tries to separate: 7 x 7 become 7 + 7
-FACTORED = (
-    1e-14  # of a kernel's norm: rounding of the factors, 1.5 to 2.4 eps of float64 for 7x7, by processor and BLAS
-)
+FACTORED = 1e-14  # of a kernel's norm: float64 factors of 7x7 are off by 1.5 to 2.4 eps, by processor
 
 
 def filter(image: Any, kernel: Any, boundary: str = "reflect") -> np.ndarray:
