@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from passes import call, cases_of, error, problem_of, question
-from test_pooling import agree, ask, questions
+from poolings import agree, ask, questions
 
 import numconv as nc
 from numconv.kernels.cpu import jit

@@ -4,11 +4,11 @@ import functools
 import math
 
 import numpy as np
+import poolings
 import pytest
-import test_pooling
 from gpu.elsewhere import arranged
 from passes import LAYOUTS
-from test_pooling import Question, agree, questions
+from poolings import Question, agree, questions
 
 import numconv as nc
 from numconv.algorithm import table
@@ -70,7 +70,7 @@ def chosen(operation: str) -> list[Question]:
     found = [question for question in questions(operation, "float32") if small(question)]
     found = [q for i, q in enumerate(found) if i % 6 == 0 or any(edge in q.name for edge in edges)]
     family = operation.removesuffix("_input").rstrip("123d").rstrip("_")
-    make = getattr(test_pooling, f"_{family}")
+    make = getattr(poolings, f"_{family}")
     for case in FOURS:
         if family.startswith("global") or spatial_axes(operation) == len(case.spatial):
             found += make(case, np.dtype(np.float32), operation.endswith("_input"))
